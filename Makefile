@@ -1,0 +1,54 @@
+# The interface of this repository. `make` alone lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# The lab has this many nodes, one of them the head.
+export LAB_NODES ?= 2
+
+# The collection as Ansible looks for it: this checkout under its own name.
+COLLECTION := build/collections/ansible_collections/onecc/vllm
+LAB := ansible-playbook -i localhost,
+
+.PHONY: help env lab-up lab-down lab-purge demo test check lock clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+env: .venv/stamp $(COLLECTION) ## the controller's Python environment, in .venv
+
+.venv/stamp: requirements/dev.txt tests/bootstrap.sh
+	tests/bootstrap.sh .venv requirements/dev.txt
+	touch $@
+
+$(COLLECTION):
+	mkdir -p $(@D)
+	ln -sfn $(CURDIR) $@
+
+lab-up: env ## a 1-Click Cluster in a box: LAB_NODES nodes with SSH, systemd, Docker, shared storage
+	$(LAB) tests/lab/up.yml
+
+lab-down: env ## take the lab down; caches stay
+	$(LAB) tests/lab/down.yml
+
+lab-purge: env ## take the lab down, with caches, images and shared storage
+	$(LAB) tests/lab/down.yml -e lab_purge=true
+
+demo: lab-up ## from nothing to an answer: lab, deploy, verify
+	ansible-playbook -i inventories/lab playbooks/deploy.yml
+	ansible-playbook -i inventories/lab playbooks/verify.yml
+	@cat tests/lab/demo.txt
+
+test: env ## lint, unit tests, and the integration tests on the lab
+	pytest tests
+
+check: env ## what needs no lab: lint and unit tests
+	pytest tests/gates tests/unit
+
+lock: env ## renew the lock files from their .in files
+	tests/lock.sh
+
+clean: lab-down ## take the lab down and remove what was built here
+	rm -rf build .venv
