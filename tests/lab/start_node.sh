@@ -33,6 +33,7 @@ put() { # path, mode, owner; content on standard input
   ' put "$1" "$2" "$3"
 }
 
+docker exec "$node" chown ubuntu:ubuntu /home/ubuntu/shared
 put /home/ubuntu/.ssh/authorized_keys 0600 ubuntu:ubuntu <"$key"
 put /etc/pip.conf 0644 root:root <<EOF
 [global]

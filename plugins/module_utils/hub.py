@@ -1,0 +1,117 @@
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A model on a hub and in the Hugging Face cache, through huggingface_hub."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+
+from .errors import OneccError
+
+HUB_OPTIONS = {
+    "repo": {"type": "str", "required": True},
+    "revision": {"type": "str", "default": "main"},
+    "include": {"type": "list", "elements": "str"},
+    "exclude": {"type": "list", "elements": "str", "default": []},
+    "cache_dir": {"type": "path", "required": True},
+    "endpoint": {"type": "str"},
+    "token": {"type": "str", "no_log": True},
+}
+
+
+def describe(api, hub, params, timeout=20):
+    """What the hub says of a repository at a revision.
+
+    :param api: a huggingface_hub.HfApi
+    :param hub: the module huggingface_hub, for its errors and functions
+    :param params: the module's options, see HUB_OPTIONS
+    :return: dictionary with commit, files (path and size in bytes), size, left_out_size
+    :raises OneccError: when the hub does not answer or refuses
+    """
+    repo, revision = params["repo"], params["revision"]
+    try:
+        info = api.model_info(repo, revision=revision, files_metadata=True, timeout=timeout)
+        files = [{"path": s.rfilename, "size": s.size or 0} for s in info.siblings]
+        chosen = choose(files, params["include"], params["exclude"])
+        if info.gated and chosen:
+            # Anyone may read about a gated repository; only its files tell whether the token will do.
+            url = hub.hf_hub_url(repo, chosen[0]["path"], revision=info.sha, endpoint=api.endpoint)
+            hub.get_hf_file_metadata(url, token=api.token, endpoint=api.endpoint)
+    except Exception as error:
+        raise explain(error, repo, revision, api.endpoint) from error
+    size = sum(file["size"] for file in chosen)
+    return {
+        "commit": info.sha,
+        "files": chosen,
+        "size": size,
+        "left_out_size": sum(file["size"] for file in files) - size,
+    }
+
+
+def explain(error, repo, revision, endpoint):
+    """An error of huggingface_hub in words that say what to do.
+
+    Goes by the class names of huggingface_hub and by HTTP status, so that it is the same for every
+    transport that huggingface_hub uses.
+
+    :param error: what huggingface_hub raised
+    :return: OneccError
+    """
+    names = {cls.__name__ for cls in type(error).__mro__}
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if "GatedRepoError" in names:
+        found, remedy = "that its access is restricted", (
+            "Ask for access on the model's page, and give the token of an account that has it (HF_TOKEN)."
+        )
+    elif "RevisionNotFoundError" in names:
+        return OneccError(
+            endpoint,
+            "revision '%s' of model '%s'" % (revision, repo),
+            "no such revision",
+            "Give a branch, tag or commit that the model's page lists.",
+        )
+    elif "RepositoryNotFoundError" in names or "HFValidationError" in names or status in (401, 404):
+        found, remedy = "no such model, or none that the token may see", (
+            "Check the spelling of the name (OWNER/NAME); a private or gated model needs a token (HF_TOKEN)."
+        )
+    elif status == 403:
+        found, remedy = "that the token may not read it", "Give a token with read access (HF_TOKEN)."
+    elif status is not None:
+        found, remedy = "HTTP status %d" % status, "Try again later, or use another endpoint (HF_ENDPOINT)."
+    else:
+        found, remedy = "no answer (%s)" % (str(error) or type(error).__name__), (
+            "Check the network from this host to the hub, or use another endpoint (HF_ENDPOINT)."
+        )
+    return OneccError(endpoint, "the model '%s'" % repo, found, remedy)
+
+
+def choose(files, include, exclude):
+    """The files that match a pattern of include, if there are any, and none of exclude.
+
+    Patterns mean what they mean to huggingface_hub: those of fnmatch, where a slash at the end stands
+    for all that is below.
+    """
+
+    def fits(path, patterns):
+        return any(fnmatch.fnmatch(path, p + "*" if p.endswith("/") else p) for p in patterns)
+
+    return [
+        file for file in files if (not include or fits(file["path"], include)) and not fits(file["path"], exclude or [])
+    ]
+
+
+def snapshot_path(cache_dir, repo, commit):
+    """Where the Hugging Face cache keeps a snapshot. cache_dir is HF_HOME/hub."""
+    return os.path.join(cache_dir, "models--" + repo.replace("/", "--"), "snapshots", commit)
+
+
+def pending(files, folder):
+    """The files that are not in the snapshot's folder with their size."""
+
+    def is_there(file):
+        path = os.path.join(folder, file["path"])
+        return os.path.isfile(path) and os.path.getsize(path) == file["size"]
+
+    return [file for file in files if not is_there(file)]

@@ -1,0 +1,283 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: openai_query
+short_description: Asks an OpenAI-compatible endpoint, waits for it, and judges the answer
+version_added: 0.1.0
+description:
+  - Lists the models of an OpenAI-compatible endpoint and, with O(question) or O(messages), asks for one
+    chat completion through the C(openai) client.
+  - Waits until the endpoint answers, if told to. An endpoint is ready when it has answered what the
+    task asks, not when it listens.
+requirements:
+  - openai >= 2.0 in the Python that runs the module
+author:
+  - The onecc.vllm authors (@onecc)
+options:
+  base_url:
+    description: The endpoint, with its version prefix.
+    type: str
+    default: http://127.0.0.1:8000/v1
+  api_key:
+    description: The endpoint's API key, if it asks for one.
+    type: str
+  model:
+    description: The model to ask. The default is the only one that the endpoint serves.
+    type: str
+  question:
+    description: What to ask, as one message of the user.
+    type: str
+  messages:
+    description: A whole conversation to continue, in place of O(question).
+    type: list
+    elements: dict
+    suboptions:
+      role:
+        description: Who speaks.
+        type: str
+        required: true
+      content:
+        description: What is said.
+        type: str
+        required: true
+  max_tokens:
+    description: Number of tokens at which the answer is cut.
+    type: int
+    default: 256
+  temperature:
+    description: Randomness of the answer. V(0) is greedy.
+    type: float
+    default: 0
+  seed:
+    description: Seed of the answer's randomness.
+    type: int
+  stream:
+    description: Ask for the answer in pieces, which also tells the time to the first token.
+    type: bool
+    default: false
+  expect:
+    description: A regular expression that must be found in the answer. Fails with the answer if it is not.
+    type: str
+  request_timeout:
+    description: Seconds that one request may take.
+    type: int
+    default: 60
+  wait_timeout:
+    description:
+      - Seconds to wait until the endpoint answers. With V(0) the module asks once.
+      - Only the lack of an answer is waited out; an answer that O(expect) does not fit fails at once.
+    type: int
+    default: 0
+  watch_unit:
+    description:
+      - A systemd unit of this host which serves the endpoint. The wait ends early, as a failure, when
+        the unit has been restarted three times since the module began, or is not even trying to run.
+    type: str
+attributes:
+  check_mode:
+    support: full
+    description: Only asks, so it does the same in check mode.
+  diff_mode:
+    support: none
+    description: Changes nothing.
+  idempotent:
+    support: full
+    description: Changes nothing.
+"""
+
+EXAMPLES = r"""
+- name: List the models
+  onecc.vllm.openai_query:
+    base_url: http://127.0.0.1:8000/v1
+
+- name: Wait up to an hour for the first answer
+  onecc.vllm.openai_query:
+    question: Where was the 2020 World Series played?
+    wait_timeout: 3600
+  register: reply
+
+- name: Judge an answer
+  onecc.vllm.openai_query:
+    question: What is the capital of France? Answer with one word.
+    max_tokens: 8
+    expect: (?i)paris
+"""
+
+RETURN = r"""
+models:
+  description: The names of the models the endpoint serves.
+  returned: when the endpoint answered
+  type: list
+  elements: str
+  sample: [HuggingFaceTB/SmolLM2-135M-Instruct]
+model:
+  description: The model that was asked.
+  returned: when something was asked
+  type: str
+  sample: HuggingFaceTB/SmolLM2-135M-Instruct
+answer:
+  description: The text of the answer.
+  returned: when something was asked
+  type: str
+  sample: The 2020 World Series was played in the United States, specifically in New York City, New York.
+finish_reason:
+  description: Why the answer ended.
+  returned: when something was asked
+  type: str
+  sample: stop
+usage:
+  description: Tokens read and written.
+  returned: when something was asked
+  type: dict
+  sample: {completion_tokens: 25, prompt_tokens: 42, total_tokens: 67}
+latency_s:
+  description: Seconds from the request to the whole answer.
+  returned: when something was asked
+  type: float
+  sample: 1.213
+first_token_s:
+  description: Seconds from the request to the first piece of the answer.
+  returned: when something was asked with O(stream)
+  type: float
+  sample: 0.094
+completion:
+  description: The whole answer as data.
+  returned: when something was asked without O(stream)
+  type: dict
+  sample: {id: chatcmpl-a459554fcb648494, model: HuggingFaceTB/SmolLM2-135M-Instruct, object: chat.completion}
+completion_text:
+  description: The whole answer as the openai client prints it.
+  returned: when something was asked without O(stream)
+  type: str
+  sample: ChatCompletion(id='chatcmpl-a459554fcb648494', choices=[Choice(finish_reason='stop', index=0)])
+waited_s:
+  description: Seconds from the first attempt to the last answer.
+  returned: always
+  type: float
+  sample: 31.4
+"""
+
+import re
+import traceback
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.onecc.vllm.plugins.module_utils.chat import ask, choose
+from ansible_collections.onecc.vllm.plugins.module_utils.errors import OneccError
+from ansible_collections.onecc.vllm.plugins.module_utils.units import Unit, why_hopeless
+from ansible_collections.onecc.vllm.plugins.module_utils.waiter import wait_until
+
+try:
+    import openai
+
+    OPENAI_ERROR = None
+except ImportError:
+    OPENAI_ERROR = traceback.format_exc()
+
+
+def look(client, params, unit):
+    """One attempt: what the endpoint answered, or why it did not."""
+    try:
+        models = [model.id for model in client.models.list()]
+        seen = {"models": models}
+        if params["messages"]:
+            seen["model"] = choose(models, params["model"], params["base_url"])
+            options = {"max_tokens": params["max_tokens"], "temperature": params["temperature"]}
+            if params["seed"] is not None:
+                options["seed"] = params["seed"]
+            seen.update(ask(client, seen["model"], params["messages"], options, params["stream"]))
+    except (openai.APIConnectionError, openai.InternalServerError) as error:
+        # It may still be starting: worth waiting for, unless its unit keeps failing.
+        return {"no_answer": str(error.__cause__ or error), "hopeless": why_hopeless(unit.began, unit.show())}
+    except (openai.APIError, OneccError) as error:
+        return {"refused": str(error)}
+    return seen
+
+
+def is_over(seen):
+    """Whether waiting longer makes no sense: it answered, or it never will."""
+    return "no_answer" not in seen or bool(seen["hopeless"])
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "base_url": {"type": "str", "default": "http://127.0.0.1:8000/v1"},
+            "api_key": {"type": "str", "no_log": True},
+            "model": {"type": "str"},
+            "question": {"type": "str"},
+            "messages": {
+                "type": "list",
+                "elements": "dict",
+                "options": {
+                    "role": {"type": "str", "required": True},
+                    "content": {"type": "str", "required": True},
+                },
+            },
+            # A number of tokens, not a secret.
+            "max_tokens": {"type": "int", "default": 256, "no_log": False},
+            "temperature": {"type": "float", "default": 0},
+            "seed": {"type": "int"},
+            "stream": {"type": "bool", "default": False},
+            "expect": {"type": "str"},
+            "request_timeout": {"type": "int", "default": 60},
+            "wait_timeout": {"type": "int", "default": 0},
+            "watch_unit": {"type": "str"},
+        },
+        mutually_exclusive=[("question", "messages")],
+        supports_check_mode=True,
+    )
+    params = module.params
+    if OPENAI_ERROR:
+        module.fail_json(msg=missing_required_lib("openai"), exception=OPENAI_ERROR)
+    if params["question"]:
+        params["messages"] = [{"role": "user", "content": params["question"]}]
+    if params["expect"]:
+        if not params["messages"]:
+            module.fail_json(msg="expect judges an answer: give a question or messages as well.")
+        try:
+            re.compile(params["expect"])
+        except re.error as error:
+            module.fail_json(msg="expect is not a regular expression: %s" % error)
+
+    # The waiting is done here, in one place.
+    client = openai.OpenAI(
+        base_url=params["base_url"],
+        api_key=params["api_key"] or "none",
+        timeout=params["request_timeout"],
+        max_retries=0,
+    )
+    unit = Unit(params["watch_unit"], module.run_command)
+    seen, over, waited = wait_until(
+        lambda: look(client, params, unit), is_over, params["wait_timeout"], interval=2.0
+    )
+    result = {"waited_s": round(waited, 1)}
+    if "no_answer" in seen:
+        error = OneccError(
+            params["base_url"],
+            "an answer within %d s" % params["wait_timeout"] if not over else "a service that keeps running",
+            seen["no_answer"] if not over else seen["hopeless"],
+            "See the log of the service%s." % (" (%s)" % params["watch_unit"] if params["watch_unit"] else ""),
+        )
+        module.fail_json(msg=str(error), **result)
+    if "refused" in seen:
+        module.fail_json(msg=seen["refused"], **result)
+    result.update(seen)
+    if params["expect"] and not re.search(params["expect"], seen["answer"]):
+        error = OneccError(
+            params["base_url"],
+            "an answer that fits '%s'" % params["expect"],
+            repr(seen["answer"]),
+            "Ask otherwise, or look at the model.",
+        )
+        module.fail_json(msg=str(error), **result)
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()
