@@ -62,9 +62,8 @@ def explain(error, repo, revision, endpoint):
     names = {cls.__name__ for cls in type(error).__mro__}
     status = getattr(getattr(error, "response", None), "status_code", None)
     if "GatedRepoError" in names:
-        found, remedy = "that its access is restricted", (
-            "Ask for access on the model's page, and give the token of an account that has it (HF_TOKEN)."
-        )
+        found = "that its access is restricted"
+        remedy = "Ask for access on the model's page, and give the token of an account that has it (HF_TOKEN)."
     elif "RevisionNotFoundError" in names:
         return OneccError(
             endpoint,
@@ -73,17 +72,15 @@ def explain(error, repo, revision, endpoint):
             "Give a branch, tag or commit that the model's page lists.",
         )
     elif "RepositoryNotFoundError" in names or "HFValidationError" in names or status in (401, 404):
-        found, remedy = "no such model, or none that the token may see", (
-            "Check the spelling of the name (OWNER/NAME); a private or gated model needs a token (HF_TOKEN)."
-        )
+        found = "no such model, or none that the token may see"
+        remedy = "Check the spelling of the name (OWNER/NAME); a private or gated model needs a token (HF_TOKEN)."
     elif status == 403:
         found, remedy = "that the token may not read it", "Give a token with read access (HF_TOKEN)."
     elif status is not None:
         found, remedy = "HTTP status %d" % status, "Try again later, or use another endpoint (HF_ENDPOINT)."
     else:
-        found, remedy = "no answer (%s)" % (str(error) or type(error).__name__), (
-            "Check the network from this host to the hub, or use another endpoint (HF_ENDPOINT)."
-        )
+        found = "no answer (%s)" % (str(error) or type(error).__name__)
+        remedy = "Check the network from this host to the hub, or use another endpoint (HF_ENDPOINT)."
     return OneccError(endpoint, "the model '%s'" % repo, found, remedy)
 
 

@@ -102,5 +102,5 @@ def read_image(run, name):
     """The ID of an image in the engine, or an empty string."""
     if not name:
         return ""
-    status, output, dummy = run(["docker", "image", "inspect", "--format", "{{.Id}}", name])
+    status, output, _errors = run(["docker", "image", "inspect", "--format", "{{.Id}}", name])
     return output.strip() if status == 0 else ""

@@ -34,9 +34,7 @@ def fetch(url, token="", timeout=20, get=open_url):
     answers = {}
     for name, path in VIEWS.items():
         try:
-            answers[name] = json.load(
-                get(url.rstrip("/") + path, headers=headers, timeout=timeout, use_proxy=False)
-            )
+            answers[name] = json.load(get(url.rstrip("/") + path, headers=headers, timeout=timeout, use_proxy=False))
         except (OSError, ValueError) as error:
             raise OneccError(
                 url,

@@ -51,7 +51,8 @@ path:
   description: Where the cache keeps the snapshot of that commit.
   returned: success
   type: str
-  sample: /home/ubuntu/shared/.cache/huggingface/hub/models--HuggingFaceTB--SmolLM2-135M-Instruct/snapshots/ac13158490e6f62032d3cf4c84e5a84d780e13f2
+  sample: "/home/ubuntu/shared/.cache/huggingface/hub/models--HuggingFaceTB--SmolLM2-135M-Instruct/snapshots/\
+    ac13158490e6f62032d3cf4c84e5a84d780e13f2"
 files:
   description: The chosen files with their sizes in bytes.
   returned: success

@@ -59,7 +59,8 @@ path:
   description: The snapshot's folder.
   returned: success
   type: str
-  sample: /home/ubuntu/shared/.cache/huggingface/hub/models--HuggingFaceTB--SmolLM2-135M-Instruct/snapshots/ac13158490e6f62032d3cf4c84e5a84d780e13f2
+  sample: "/home/ubuntu/shared/.cache/huggingface/hub/models--HuggingFaceTB--SmolLM2-135M-Instruct/snapshots/\
+    ac13158490e6f62032d3cf4c84e5a84d780e13f2"
 size:
   description: Size of the whole snapshot in bytes.
   returned: success

@@ -253,9 +253,7 @@ def main():
         max_retries=0,
     )
     unit = Unit(params["watch_unit"], module.run_command)
-    seen, over, waited = wait_until(
-        lambda: look(client, params, unit), is_over, params["wait_timeout"], interval=2.0
-    )
+    seen, over, waited = wait_until(lambda: look(client, params, unit), is_over, params["wait_timeout"], interval=2.0)
     result = {"waited_s": round(waited, 1)}
     if "no_answer" in seen:
         error = OneccError(

@@ -205,8 +205,7 @@ def main():
         cluster = seen["cluster"]
         error = OneccError(
             params["url"],
-            "%d Ray nodes with %d GPUs"
-            % (len(params["expected"]), sum(node["gpus"] for node in params["expected"])),
+            "%d Ray nodes with %d GPUs" % (len(params["expected"]), sum(node["gpus"] for node in params["expected"])),
             "%d with %s after %d s: %s"
             % (cluster["nodes_alive"], cluster["gpus_total"], waited, "; ".join(seen["missing"])),
             "See 'docker logs onecc-ray' on the nodes named.",

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Fills the lab's cache: the wheels of the serving image and of the nodes' tools, and the model.
@@ -21,6 +20,7 @@ LAB = pathlib.Path(__file__).resolve().parent
 TOOLS = LAB.parent.parent / "roles/env_setup/files/tools-requirements.txt"
 LOCKS = [LAB / "serving/requirements.txt", LAB / "model/requirements.txt", TOOLS]
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+OTHER_MODEL = "lab/another-model"
 PYTHON = "3.11"
 # pip matches the number in manylinux_2_N exactly; Debian 12 has glibc 2.36.
 PLATFORMS = [f"manylinux_2_{n}_x86_64" for n in range(36, 4, -1)] + ["manylinux2014_x86_64", "manylinux1_x86_64"]
@@ -40,12 +40,9 @@ def pip_download(wheels: pathlib.Path, *what: str) -> None:
 
 def torch_url(uv: str, requirement: str) -> str:
     """Where PyTorch's own index of CPU wheels has the wheel: uv knows that index by itself."""
-    lock = subprocess.run(
-        [uv, "pip", "compile", "-", "--no-deps", "--torch-backend", "cpu", "--format", "pylock.toml"]
-        + ["--python-version", PYTHON, "--python-platform", "x86_64-manylinux_2_36", "--no-header"],
-        input=requirement, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    return wheel_url(lock)
+    command = [uv, "pip", "compile", "-", "--no-deps", "--torch-backend", "cpu", "--format", "pylock.toml"]
+    command += ["--python-version", PYTHON, "--python-platform", "x86_64-manylinux_2_36", "--no-header"]
+    return wheel_url(subprocess.run(command, input=requirement, capture_output=True, text=True, check=True).stdout)
 
 
 def wheel_url(pylock: str) -> str:
@@ -83,17 +80,19 @@ def convert_model(cache: pathlib.Path, uv: str) -> None:
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
         python = f"{scratch}/venv/bin/python"
         subprocess.run([uv, "venv", "--quiet", "--python", PYTHON, f"{scratch}/venv"], check=True)
-        subprocess.run(
-            [uv, "pip", "install", "--quiet", "--python", python, "--no-deps", "--no-index"]
-            + ["--find-links", str(cache / "wheels"), "--require-hashes"]
-            + ["--requirement", str(LAB / "model/requirements.txt")],
-            check=True,
-        )
+        install = [uv, "pip", "install", "--quiet", "--python", python, "--no-deps", "--no-index", "--require-hashes"]
+        install += ["--find-links", str(cache / "wheels"), "--requirement", str(LAB / "model/requirements.txt")]
+        subprocess.run(install, check=True)
         subprocess.run([python, str(LAB / "model/convert.py"), f"{scratch}/model"], check=True)
         for path in pathlib.Path(scratch, "model").iterdir():
             path.chmod(0o644)
         shutil.rmtree(target, ignore_errors=True)
         os.rename(f"{scratch}/model", target)
+    # The same files under another name: a second model, for whoever wants to change models.
+    other = cache / "models" / OTHER_MODEL
+    other.parent.mkdir(parents=True, exist_ok=True)
+    other.unlink(missing_ok=True)
+    other.symlink_to(os.path.relpath(target, other.parent))
     stamp.write_text(wanted)
 
 

@@ -1,0 +1,20 @@
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A lab made for these tests alone."""
+
+import shutil
+
+import pytest
+
+from lab import SHARED, Lab, make
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    """Two fresh nodes with empty shared storage; taken down afterwards."""
+    make("lab-down")
+    shutil.rmtree(SHARED, ignore_errors=True)
+    make("lab-up", LAB_NODES="2")
+    yield Lab(2, tmp_path_factory.mktemp("runner"))
+    make("lab-down")

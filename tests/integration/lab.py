@@ -1,0 +1,132 @@
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab as the tests work on it."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import time
+
+import ansible_runner
+import openai
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+STATE = ROOT / "build/lab"
+SHARED = STATE / "shared"
+MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+@dataclasses.dataclass
+class Play:
+    """How a playbook ended."""
+
+    rc: int
+    text: str
+    stats: dict
+    seconds: float
+    results: list
+
+    def changed(self):
+        return {host: count for host, count in self.stats.get("changed", {}).items() if count}
+
+
+class Lab:
+    """The lab's nodes, as an operator and as a user of the endpoint see them."""
+
+    def __init__(self, nodes, scratch):
+        self.nodes = ["node%02d" % number for number in range(nodes)]
+        self.scratch = scratch
+        self.endpoint = "http://198.18.0.10:8000/v1"
+
+    def play(self, playbook, *words, inventory=None, **extra):
+        """Runs a playbook through ansible-runner, as CI does."""
+        events = []
+        folder = self.scratch / ("run%d" % time.monotonic_ns())
+        start = time.monotonic()
+        run = ansible_runner.run(
+            private_data_dir=str(folder),
+            project_dir=str(ROOT),
+            playbook="playbooks/%s.yml" % playbook,
+            inventory=str(inventory or ROOT / "inventories/lab"),
+            cmdline=" ".join(words) or None,
+            extravars=extra or None,
+            envvars={"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "LAB_NODES": str(len(self.nodes))},
+            event_handler=events.append,
+            quiet=True,
+        )
+        results = [event["event_data"] for event in events if event["event"].startswith("runner_on_")]
+        text = "\n".join(event["stdout"] for event in events)
+        return Play(run.rc, text, run.stats or {}, time.monotonic() - start, results)
+
+    def on(self, node, command, check=True):
+        """What a command prints on a node, over SSH as Ansible goes, as root."""
+        words = ["ssh", "-F", str(STATE / "ssh_config"), node, "sudo sh -c '%s'" % command]
+        return subprocess.run(words, check=check, capture_output=True, text=True, timeout=120).stdout
+
+    def containers(self, node):
+        """The node's containers: name to ID and time of start."""
+        listed = json.loads(
+            self.on(node, 'ids=$(docker ps --all --quiet); [ -z "$ids" ] && echo [] || docker inspect $ids')
+        )
+        return {entry["Name"].strip("/"): (entry["Id"], entry["State"]["StartedAt"]) for entry in listed}
+
+    def all_containers(self):
+        return {node: self.containers(node) for node in self.nodes}
+
+    def fingerprint(self):
+        """All that a deployment could change: containers, images, files of nodes and of shared storage."""
+        find = 'find /var/lib/onecc /etc/systemd/system /etc/docker -type f -printf "%p %s %T@\\n" 2>/dev/null | sort'
+        seen = {}
+        for node in self.nodes:
+            seen[node] = (
+                self.containers(node),
+                self.on(node, "docker images --all --quiet --no-trunc"),
+                # What running Ray and vLLM write themselves is not a change of ours.
+                [line for line in self.on(node, find).splitlines() if "/tmp/" not in line and "/cache/" not in line],
+            )
+        seen["shared"] = sorted(
+            (str(path.relative_to(SHARED)), path.lstat().st_size, path.lstat().st_mtime_ns)
+            for path in SHARED.rglob("*")
+        )
+        return seen
+
+    def client(self):
+        return openai.OpenAI(base_url=self.endpoint, api_key="none", timeout=30, max_retries=0)
+
+    def ask(self):
+        """The answer to the guide's question, greedy."""
+        return self.client().chat.completions.create(
+            model=MODEL,
+            messages=[{"role": "user", "content": "Where was the 2020 World Series played?"}],
+            temperature=0,
+            max_tokens=64,
+        )
+
+    def ask_until(self, seconds):
+        """The first answer that comes within some seconds."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                return self.ask()
+            except openai.OpenAIError:
+                if time.monotonic() > end:
+                    raise
+                # Bounds the number of questions, nothing more: the loop ends with the answer.
+                time.sleep(2)
+
+    def ray_status(self):
+        return self.on("node00", "docker exec onecc-ray ray status")
+
+    def note(self, name, value):
+        """Keeps a measurement for whoever reads the run."""
+        path = ROOT / "build/integration.json"
+        notes = json.loads(path.read_text()) if path.exists() else {}
+        notes[name] = value
+        path.write_text(json.dumps(notes, indent=2) + "\n")
+
+
+def make(target, **env):
+    subprocess.run(["make", target], cwd=ROOT, check=True, env={**os.environ, **env}, timeout=1200)

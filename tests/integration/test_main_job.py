@@ -1,0 +1,286 @@
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The main job, from bare nodes to an answer and back, in the order of a user's days.
+
+Each test goes on where the one before it stopped.
+"""
+
+import contextlib
+import os
+import subprocess
+
+import pytest
+
+from lab import MODEL, ROOT, SHARED, STATE, make
+
+HOSTS = """
+[head]
+{head}
+[workers]
+{workers}
+[all:vars]
+ansible_ssh_common_args=-F {ssh_config}
+"""
+
+
+def inventory(folder, head="node00", workers="node01"):
+    """An inventory beside the lab's own variables."""
+    folder.joinpath("hosts.ini").write_text(
+        HOSTS.format(head=head.replace(",", "\n"), workers=workers, ssh_config=STATE / "ssh_config")
+    )
+    variables = (ROOT / "inventories/lab/group_vars/all.yml").read_text()
+    group_vars = folder / "group_vars"
+    group_vars.mkdir()
+    group_vars.joinpath("all.yml").write_text(variables.replace("{{ inventory_dir }}/../..", str(ROOT)))
+    return folder
+
+
+def test_check_mode_on_bare_nodes(lab):
+    before = lab.fingerprint()
+    play = lab.play("deploy", "--check", "--diff")
+    assert play.rc == 0, play.text
+    assert lab.fingerprint() == before
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        ("", ["exactly one host in the group [head]", "found 0", "Put the node"]),
+        ("node00,node01", ["exactly one host in the group [head]", "found 2 (node00, node01)", "Put the node"]),
+        ("node01", ["expected node01 in one group", "found it in [head] and in [workers]", "take it out"]),
+    ],
+    ids=["no head", "two heads", "head is a worker"],
+)
+def test_wrong_inventory_is_refused(lab, tmp_path, head, words):
+    before = lab.fingerprint()
+    play = lab.play("deploy", inventory=inventory(tmp_path, head=head))
+    assert play.rc != 0
+    assert all(word in " ".join(play.text.split()) for word in words), play.text
+    assert not play.changed()
+    assert lab.fingerprint() == before
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        (
+            {"vllm_serve_tensor_parallel_size": 2},
+            ["node00, node01: expected 4 GPUs", "tensor parallel 2 times pipeline parallel 2", "found 2", "Lower"],
+        ),
+        (
+            {"model_download_repo": "nobody/nothing"},
+            ["expected the model 'nobody/nothing'", "found no such model", "Check the spelling"],
+        ),
+        (
+            {"model_download_revision": "v9"},
+            ["expected revision 'v9' of model '%s'" % MODEL, "found no such revision", "Give a branch"],
+        ),
+        (
+            {"cluster_shared_dir": "/home/ubuntu/nowhere"},
+            ["node00: expected a writable folder at", "/home/ubuntu/nowhere", "found none", "Mount the shared"],
+        ),
+        (
+            {"cluster_interface": "eth9"},
+            ["node00: expected an IPv4 address on the interface eth9", "198.18.0.10", "Set cluster_interface"],
+        ),
+        (
+            {"vllm_serve_args": {"port": 9000}},
+            ["expected vllm_serve_args without", "found port", "vllm_serve_port instead"],
+        ),
+    ],
+    ids=["too few GPUs", "no such model", "no such revision", "no shared folder", "no such interface", "flag twice"],
+)
+def test_wrong_setting_is_refused(lab, extra, words):
+    before = lab.fingerprint()
+    play = lab.play("deploy", **extra)
+    assert play.rc != 0
+    assert all(word in " ".join(play.text.split()) for word in words), play.text
+    assert not play.changed()
+    assert lab.fingerprint() == before
+
+
+@contextlib.contextmanager
+def unshared(lab):
+    """node01 with another file system where the shared one should be."""
+    lab.on("node01", "mount -t tmpfs none /home/ubuntu/shared")
+    try:
+        yield
+    finally:
+        lab.on("node01", "umount /home/ubuntu/shared")
+
+
+def test_folder_that_is_not_shared_is_refused(lab):
+    with unshared(lab):
+        before = lab.fingerprint()
+        play = lab.play("deploy")
+        assert lab.fingerprint() == before
+    assert play.rc != 0
+    text = " ".join(play.text.split())
+    for words in [
+        "node01: expected in /home/ubuntu/shared the file that node00",
+        "on tmpfs from none",
+        "Mount the same",
+    ]:
+        assert words in text, play.text
+    assert not play.changed()
+
+
+def test_deploy(lab):
+    play = lab.play("deploy")
+    assert play.rc == 0, play.text
+    lab.note("deploy_s", round(play.seconds, 1))
+    assert "is served at %s" % lab.endpoint in play.text
+
+
+def test_ray_has_both_nodes(lab):
+    status = lab.ray_status()
+    assert "2.0/2.0 GPU (2.0 used of 2.0 reserved in placement groups)" in status
+    assert status.count("\n 1 node_") == 2
+    on_workers = lab.on("node01", "docker top onecc-ray")
+    assert "RayWorkerProc" in on_workers or "RayWorkerWrapper" in on_workers, on_workers
+
+
+def test_answer(lab):
+    answers = [lab.ask() for _ in range(2)]
+    assert answers[0].choices[0].finish_reason == "stop"
+    assert len(answers[0].choices[0].message.content) > 20
+    assert answers[0].choices[0].message.content == answers[1].choices[0].message.content
+    assert answers[0].system_fingerprint.count("pp2") == 1
+
+
+def test_second_deploy_changes_nothing(lab):
+    before, fingerprint = lab.all_containers(), lab.fingerprint()
+    loads = lab.on("node00", "docker logs onecc-vllm 2>&1").count("Loading weights took")
+    play = lab.play("deploy")
+    assert play.rc == 0, play.text
+    lab.note("second_deploy_s", round(play.seconds, 1))
+    assert not play.changed(), play.text
+    assert lab.all_containers() == before
+    assert lab.fingerprint() == fingerprint
+    assert lab.on("node00", "docker logs onecc-vllm 2>&1").count("Loading weights took") == loads
+
+
+def test_check_mode_on_a_running_cluster(lab):
+    before = lab.fingerprint()
+    play = lab.play("deploy", "--check", "--diff")
+    assert play.rc == 0, play.text
+    assert not play.changed(), play.text
+    assert lab.fingerprint() == before
+
+
+def test_verify_prints_the_completion(lab):
+    play = lab.play("verify")
+    assert play.rc == 0, play.text
+    assert "ChatCompletion(id=" in play.text
+    assert "World Series" in play.text
+
+
+def test_status(lab):
+    play = lab.play("status")
+    assert play.rc == 0, play.text
+    text = play.text
+    for words in ["node00  head    198.18.0.10  alive  1     1", "node01  worker  198.18.0.11  alive  1     1"]:
+        assert words in text, text
+    assert "answers   yes" in text
+    assert not play.changed()
+
+
+def test_users_own_directory(lab, tmp_path):
+    """The built artifact, a one-line deploy.yml, an own 1cc.ini: what is deployed already stays as it is."""
+    before = lab.all_containers()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+    environment["ANSIBLE_COLLECTIONS_PATH"] = str(tmp_path / "collections")
+
+    def run(*words, folder=tmp_path):
+        done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run("ansible-galaxy", "collection", "build", "--output-path", str(tmp_path), folder=ROOT)
+    artifact = str(next(tmp_path.glob("onecc-vllm-*.tar.gz")))
+    run("ansible-galaxy", "collection", "install", "--no-deps", "-p", str(tmp_path / "collections"), artifact)
+    user = tmp_path / "user"
+    user.mkdir()
+    user.joinpath("deploy.yml").write_text("- import_playbook: onecc.vllm.deploy\n")
+    user.joinpath("1cc.ini").write_text(
+        inventory(user).joinpath("hosts.ini").read_text().replace(str(STATE / "ssh_config"), "cluster-config")
+    )
+    user.joinpath("cluster-config").write_text((STATE / "ssh_config").read_text())
+    text = run("ansible-playbook", "deploy.yml", "-i", "1cc.ini", folder=user)
+    assert "changed=0" in text
+    assert "is served at" in text
+    assert lab.all_containers() == before
+    run("ansible-playbook", "onecc.vllm.verify", "-i", "1cc.ini", folder=user)
+
+
+@pytest.mark.parametrize(
+    ("extra", "limit", "name"),
+    [
+        ({"vllm_serve_args": {"enforce-eager": True, "max-model-len": 1024}}, 1024, MODEL),
+        ({"model_download_repo": "lab/another-model"}, 2048, "lab/another-model"),
+    ],
+    ids=["flags", "model"],
+)
+def test_a_changed_setting_restarts_only_the_engine(lab, extra, limit, name):
+    before = lab.all_containers()
+    play = lab.play("deploy", **extra)
+    assert play.rc == 0, play.text
+    served = lab.client().models.list().data[0]
+    assert (served.id, served.max_model_len) == (name, limit)
+    after = lab.all_containers()
+    assert after["node00"]["onecc-vllm"] != before["node00"]["onecc-vllm"]
+    assert [after[node]["onecc-ray"] for node in lab.nodes] == [before[node]["onecc-ray"] for node in lab.nodes]
+    assert set(play.changed()) == {"node00"}
+
+
+def test_a_flag_that_vllm_does_not_know_ends_soon_and_says_so(lab):
+    play = lab.play("deploy", vllm_serve_args={"no-such-flag": 1})
+    assert play.rc != 0
+    assert "unrecognized arguments: --no-such-flag" in play.text, play.text
+    assert play.seconds < 200, "the whole vllm_serve_timeout was waited out"
+
+
+def test_the_next_deploy_mends_it(lab):
+    play = lab.play("deploy")
+    assert play.rc == 0, play.text
+    assert lab.ask().choices[0].finish_reason == "stop"
+
+
+def test_reboot_of_all_nodes(lab):
+    """Nobody runs anything: the engine and systemd bring it back."""
+    answer = lab.ask().choices[0].message.content
+    nodes = ["onecc-lab-%s" % node for node in lab.nodes]
+    subprocess.run(["docker", "restart", "--time", "20", *nodes], check=True, timeout=120)
+    assert lab.ask_until(240).choices[0].message.content == answer
+    assert "2.0/2.0 GPU" in lab.ray_status()
+
+
+def test_third_node(lab):
+    """LAB_NODES=3 and nothing else: one more stage."""
+    make("lab-up", LAB_NODES="3")
+    lab.nodes.append("node02")
+    play = lab.play("deploy")
+    assert play.rc == 0, play.text
+    assert "3.0/3.0 GPU (3.0 used of 3.0 reserved in placement groups)" in lab.ray_status()
+    answer = lab.ask()
+    assert answer.choices[0].finish_reason == "stop"
+    assert "pp3" in answer.system_fingerprint
+
+
+def test_teardown(lab):
+    weights = sorted(SHARED.glob(".cache/huggingface/hub/models--*"))
+    assert weights
+    play = lab.play("teardown")
+    assert play.rc == 0, play.text
+    for node in lab.nodes:
+        assert lab.containers(node) == {}
+        left = lab.on(node, "ls -d /var/lib/onecc /etc/systemd/system/onecc* /etc/systemd/system/*/onecc*", check=False)
+        assert left == ""
+        listeners = lab.on(node, "ss --no-header --listening --tcp --numeric").split("\n")
+        outside = [line for line in listeners if line and ":22 " not in line and "127.0.0." not in line]
+        assert outside == []
+    assert sorted(SHARED.glob(".cache/huggingface/hub/models--*")) == weights
+    again = lab.play("teardown")
+    assert again.rc == 0, again.text
+    assert not again.changed(), again.text
