@@ -11,16 +11,18 @@ import json
 def to_argv(options):
     """Turns options into argv words, in the order given.
 
-    Keys are option names with or without leading dashes; underscores become dashes, as vLLM writes
-    its flags. True gives the bare flag, False gives ``--no-flag``, None leaves it out, a list gives
-    the flag once followed by its items, a dictionary gives its JSON.
+    Keys are long option names with or without leading dashes. Underscores become dashes, as vLLM writes
+    its flags; what follows a dot is a key within the option's JSON and stays as it is. True gives the
+    bare flag, False gives ``--no-flag``, None leaves it out, a list gives the flag once followed by its
+    items, a dictionary gives its JSON.
 
     :param options: dictionary of options
     :return: list of strings
     """
     argv = []
     for name, value in options.items():
-        flag = str(name).lstrip("-").replace("_", "-")
+        option, dot, key = str(name).lstrip("-").partition(".")
+        flag = option.replace("_", "-") + dot + key
         if not flag:
             raise ValueError("an option has no name: %r" % (name,))
         if value is None:

@@ -41,6 +41,13 @@ def describe(api, hub, params, timeout=20):
             hub.get_hf_file_metadata(url, token=api.token, endpoint=api.endpoint)
     except Exception as error:
         raise explain(error, repo, revision, api.endpoint) from error
+    if not chosen:
+        raise OneccError(
+            api.endpoint,
+            "files of '%s' that fit the patterns" % repo,
+            "none of its %d files" % len(files),
+            "Correct the patterns to include and to exclude.",
+        )
     size = sum(file["size"] for file in chosen)
     return {
         "commit": info.sha,

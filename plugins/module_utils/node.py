@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 
 GPU_FIELDS = ["index", "name", "memory.total"]
 GPU_COMMAND = ["nvidia-smi", "--query-gpu=" + ",".join(GPU_FIELDS), "--format=csv,noheader,nounits"]
 ADDRESS_COMMAND = ["ip", "-json", "-4", "address", "show"]
 ROUTE_COMMAND = ["ip", "-json", "-4", "route", "show", "default"]
+# The kernel writes spaces and the like in mount points as octal numbers.
+OCTAL = re.compile(r"\\([0-7]{3})")
 ENGINE_COMMAND = ["docker", "version", "--format", "{{.Server.Version}}"]
 
 
@@ -50,7 +53,7 @@ def parse_mount(mounts, path):
     """
     best = {"source": "", "mount_point": "", "fstype": ""}
     for line in mounts.splitlines():
-        source, point, fstype = [field.encode().decode("unicode_escape") for field in line.split()[:3]]
+        source, point, fstype = [OCTAL.sub(lambda m: chr(int(m[1], 8)), field) for field in line.split(" ")[:3]]
         inside = point == "/" or path == point or path.startswith(point + "/")
         # A later mount on the same point hides the earlier one.
         if inside and len(point) >= len(best["mount_point"]):
@@ -95,7 +98,11 @@ def read_gpus(run):
     status, output, errors = run(GPU_COMMAND)
     if status != 0:
         return {"gpus": [], "gpu_error": first_line(errors) or first_line(output)}
-    return {"gpus": parse_gpus(output), "gpu_error": ""}
+    try:
+        return {"gpus": parse_gpus(output), "gpu_error": ""}
+    except ValueError:
+        # A sentence where the table should be, such as "No devices were found".
+        return {"gpus": [], "gpu_error": first_line(output)}
 
 
 def read_image(run, name):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 
 from ansible.module_utils.urls import open_url
@@ -35,7 +36,7 @@ def fetch(url, token="", timeout=20, get=open_url):
     for name, path in VIEWS.items():
         try:
             answers[name] = json.load(get(url.rstrip("/") + path, headers=headers, timeout=timeout, use_proxy=False))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise OneccError(
                 url,
                 "Ray's dashboard to answer %s" % path,
@@ -53,7 +54,8 @@ def summarize(answers):
     :param answers: what fetch returned
     :return: dictionary, see RETURN of the module ray_cluster_info
     """
-    status = answers["cluster_status"]["data"]["clusterStatus"]
+    # Null until the head's monitor has reported for the first time.
+    status = answers["cluster_status"]["data"].get("clusterStatus") or {}
     used = (status.get("loadMetricsReport") or {}).get("usageByNode") or {}
     nodes = []
     for node in answers["nodes"]["data"]["result"]["result"]:
@@ -67,6 +69,7 @@ def summarize(answers):
                 "is_head": bool(node.get("is_head_node")),
                 "state": node["state"],
                 "state_message": node.get("state_message") or "",
+                "ended_ms": node.get("end_time_ms") or 0,
                 "gpus_total": number(resources.get("GPU", 0)),
                 "gpus_used": number(gpus_used),
                 "cpus_total": number(resources.get("CPU", 0)),
@@ -116,7 +119,9 @@ def missing(cluster, expected):
         gpus = sum(node["gpus_total"] for node in here)
         if not here:
             dead = [n for n in cluster["nodes"] if n["address"] == want["address"]]
-            why = "Ray lost it: %s" % (dead[-1]["state_message"] or "no reason given") if dead else "it never joined"
+            why = "it never joined"
+            if dead:
+                why = "Ray lost it: %s" % (max(dead, key=lambda n: n["ended_ms"])["state_message"] or "no reason given")
             lines.append("%s: no living Ray node has this address; %s" % (who, why))
         elif len(here) > 1:
             lines.append("%s: expected one living Ray node, found %d" % (who, len(here)))

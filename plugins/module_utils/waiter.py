@@ -35,6 +35,6 @@ def wait_until(look, ready, timeout, interval=1.0, clock=None):
         waited = clock.now() - start
         if ready(seen):
             return seen, True, waited
-        if waited + interval > timeout:
+        if waited >= timeout:
             return seen, False, waited
-        clock.sleep(interval)
+        clock.sleep(min(interval, timeout - waited))

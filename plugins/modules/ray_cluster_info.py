@@ -91,12 +91,13 @@ cluster:
     nodes:
       description:
         - Every node Ray knows, dead ones too, the head first. A node that left and came back stands here
-          twice, once dead.
+          twice, once dead. The time of death is in milliseconds since 1970, 0 for the living.
       type: list
       elements: dict
       sample:
         - address: 198.18.0.10
           cpus_total: 2
+          ended_ms: 0
           gpus_total: 1
           gpus_used: 1
           is_head: true
@@ -105,6 +106,7 @@ cluster:
           state_message: ''
         - address: 198.18.0.11
           cpus_total: 2
+          ended_ms: 0
           gpus_total: 1
           gpus_used: 1
           is_head: false

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A lab made for these tests alone."""
 
+import os
 import shutil
 
 import pytest
@@ -12,7 +13,13 @@ from lab import SHARED, Lab, make
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):
-    """Two fresh nodes with empty shared storage; taken down afterwards."""
+    """Two fresh nodes with empty shared storage; taken down afterwards.
+
+    With LAB_KEEP set, the lab that is there is taken as it is and left: for work on a single test.
+    """
+    if os.environ.get("LAB_KEEP"):
+        yield Lab(int(os.environ.get("LAB_NODES", "2")), tmp_path_factory.mktemp("runner"))
+        return
     make("lab-down")
     shutil.rmtree(SHARED, ignore_errors=True)
     make("lab-up", LAB_NODES="2")

@@ -45,6 +45,7 @@ class Lab:
         """Runs a playbook through ansible-runner, as CI does."""
         events = []
         folder = self.scratch / ("run%d" % time.monotonic_ns())
+        folder.mkdir()
         start = time.monotonic()
         run = ansible_runner.run(
             private_data_dir=str(folder),
@@ -77,21 +78,22 @@ class Lab:
         return {node: self.containers(node) for node in self.nodes}
 
     def fingerprint(self):
-        """All that a deployment could change: containers, images, files of nodes and of shared storage."""
-        find = 'find /var/lib/onecc /etc/systemd/system /etc/docker -type f -printf "%p %s %T@\\n" 2>/dev/null | sort'
-        seen = {}
-        for node in self.nodes:
-            seen[node] = (
-                self.containers(node),
-                self.on(node, "docker images --all --quiet --no-trunc"),
-                # What running Ray and vLLM write themselves is not a change of ours.
-                [line for line in self.on(node, find).splitlines() if "/tmp/" not in line and "/cache/" not in line],
-            )
-        seen["shared"] = sorted(
-            (str(path.relative_to(SHARED)), path.lstat().st_size, path.lstat().st_mtime_ns)
-            for path in SHARED.rglob("*")
+        """All that a deployment could change, as lines: containers, images, files of nodes and shared storage."""
+        # What running Ray and vLLM write themselves is not a change of ours.
+        find = (
+            "find /var/lib/onecc /etc/systemd/system /etc/docker -type f -not -path /var/lib/onecc/tmp/\\* "
+            '-not -path /var/lib/onecc/cache/vllm/\\* -printf "file %p %s %T@\\n" 2>/dev/null'
         )
-        return seen
+        lines = []
+        for node in self.nodes:
+            seen = ["container %s %s" % item for item in self.containers(node).items()]
+            seen += ["image %s" % image for image in self.on(node, "docker images --all --quiet --no-trunc").split()]
+            seen += self.on(node, find, check=False).splitlines()
+            lines += ["%s: %s" % (node, line) for line in seen]
+        for path in SHARED.rglob("*"):
+            stat = path.lstat()
+            lines.append("shared: %s %d %d" % (path.relative_to(SHARED), stat.st_size, stat.st_mtime_ns))
+        return set(lines)
 
     def client(self):
         return openai.OpenAI(base_url=self.endpoint, api_key="none", timeout=30, max_retries=0)

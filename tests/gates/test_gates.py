@@ -1,0 +1,125 @@
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The quality gates: each tool is one test, with no rule skipped."""
+
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
+
+
+def run(*words, folder=ROOT):
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["yamllint", "--strict", "."],
+        ["ansible-lint", "--offline", "--profile", "production", "--strict"],
+        ["antsibull-changelog", "lint"],
+        ["shellcheck", ".ci/run", *map(str, ROOT.glob("tests/**/*.sh"))],
+    ],
+    ids=lambda words: "-".join(words[:2]),
+)
+def test_lint(words):
+    run(*words)
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """The collection where ansible-test wants it, with the files that git knows or would add."""
+    folder = tmp_path_factory.mktemp("sanity") / "ansible_collections/onecc/vllm"
+    listed = run("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z").split("\0")
+    for name in filter(None, listed):
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    return folder
+
+
+def test_sanity(copy):
+    """ansible-test keeps its environments in the home folder: here one below build/, with a pip in its cache
+    that needs no download.
+    """
+    assert not list((ROOT / "tests").glob("sanity/ignore*")), "ansible-test sanity is to pass without ignores"
+    home = ROOT / "build/ansible-test"
+    cache = home / ".ansible/test/cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(ROOT / "tests/gates/get_pip.py", cache / "get_pip_24_2.py")
+    version = "%d.%d" % sys.version_info[:2]
+    words = ["ansible-test", "sanity", "--venv", "--python", version, "--color", "no"]
+    run("env", "HOME=%s" % home, *words, folder=copy)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_defaults_and_argument_specs_agree(role):
+    """Every variable of a role is specified; every literal default says the same in both places."""
+    folder = ROOT / "roles" / role
+    defaults = yaml.safe_load((folder / "defaults/main.yml").read_text()) or {}
+    specs = yaml.safe_load((folder / "meta/argument_specs.yml").read_text())["argument_specs"]
+    options = {}
+    for entry in specs.values():
+        options.update(entry.get("options", {}))
+    # Required ones have no default, by design: a message of ours names them when they are missing.
+    required = {"cluster_shared_dir", "model_download_repo"}
+    required |= {name for name, option in options.items() if option.get("required")}
+    assert set(defaults) == set(options) - required
+    for name, value in defaults.items():
+        if "{{" not in str(value):
+            assert options[name].get("default") == value, name
+
+
+def test_every_variable_is_used():
+    """A variable that nothing reads is a promise that nothing keeps."""
+    text = "".join(
+        path.read_text()
+        for pattern in ("roles/*/tasks/*.yml", "roles/*/vars/*.yml", "roles/*/defaults/*.yml", "roles/*/templates/*")
+        for path in ROOT.glob(pattern)
+    )
+    for role in ROLES:
+        for name in yaml.safe_load((ROOT / "roles" / role / "defaults/main.yml").read_text()) or {}:
+            assert text.count(name) > 1, "%s of role %s is read nowhere" % (name, role)
+
+
+def test_every_module_and_filter_has_documentation(copy):
+    """ansible-doc can show all of them."""
+    for kind, folder in {"module": "modules", "lookup": "lookup"}.items():
+        for path in (ROOT / "plugins" / folder).glob("*.py"):
+            assert "EXAMPLES" in run("ansible-doc", "-t", kind, "onecc.vllm." + path.stem), path
+    for path in (ROOT / "plugins/filter").glob("*.yml"):
+        assert "EXAMPLES" in run("ansible-doc", "-t", "filter", "onecc.vllm." + path.stem), path
+
+
+def test_sample_inventory():
+    """inventories/1cc.ini is read by Ansible as its comments say."""
+    shown = yaml.safe_load(run("ansible-inventory", "-i", "inventories/1cc.ini", "--list", "--yaml"))
+    children = shown["all"]["children"]
+    assert list(children["head"]["hosts"]) == ["node00"]
+    assert list(children["workers"]["hosts"]) == ["node01"]
+    variables = children["head"]["hosts"]["node00"]
+    assert variables["vllm_serve_args"] == {"max-model-len": 32768, "gpu-memory-utilization": 0.92}
+    assert variables["cluster_shared_dir"] == "/home/ubuntu/shared"
+
+
+def test_artifact_holds_the_collection_and_nothing_else(tmp_path):
+    """What is released: no lab, no tests, no caches."""
+    out = run("ansible-galaxy", "collection", "build", "--output-path", str(tmp_path))
+    names = run("tar", "tzf", out.strip().split()[-1]).split()
+    tops = {name.split("/")[0] for name in names if name}
+    assert tops <= {
+        "CHANGELOG.rst", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "changelogs", "docs", "inventories",
+        "meta", "playbooks", "plugins", "roles",
+    }  # fmt: skip
+    assert not [name for name in names if name.startswith("inventories/lab") or "__pycache__" in name]
