@@ -27,10 +27,10 @@ class Play:
     text: str
     stats: dict
     seconds: float
-    results: list
 
     def changed(self):
-        return {host: count for host, count in self.stats.get("changed", {}).items() if count}
+        """The hosts on which something was changed, with the number of tasks that did."""
+        return {host: count for host, count in self.stats["changed"].items() if count}
 
 
 class Lab:
@@ -58,9 +58,9 @@ class Lab:
             event_handler=events.append,
             quiet=True,
         )
-        results = [event["event_data"] for event in events if event["event"].startswith("runner_on_")]
         text = "\n".join(event["stdout"] for event in events)
-        return Play(run.rc, text, run.stats or {}, time.monotonic() - start, results)
+        stats = next(event["event_data"] for event in reversed(events) if event["event"] == "playbook_on_stats")
+        return Play(run.rc, text, stats, time.monotonic() - start)
 
     def on(self, node, command, check=True):
         """What a command prints on a node, over SSH as Ansible goes, as root."""

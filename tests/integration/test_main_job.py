@@ -130,6 +130,7 @@ def test_deploy(lab):
     play = lab.play("deploy")
     assert play.rc == 0, play.text
     lab.note("deploy_s", round(play.seconds, 1))
+    assert set(play.changed()) == set(lab.nodes)
     assert "is served at %s" % lab.endpoint in play.text
 
 
