@@ -8,10 +8,11 @@ import os
 import pathlib
 
 nodes = ["node%02d" % number for number in range(int(os.environ.get("LAB_NODES", "2")))]
-ssh_config = pathlib.Path(__file__).resolve().parents[2] / "build/lab/ssh_config"
+root = pathlib.Path(__file__).resolve().parents[2]
+variables = {"ansible_ssh_common_args": "-F %s/build/lab/ssh_config" % root, "lab_root": str(root)}
 inventory = {
     "head": {"hosts": nodes[:1]},
     "workers": {"hosts": nodes[1:]},
-    "_meta": {"hostvars": {node: {"ansible_ssh_common_args": "-F %s" % ssh_config} for node in nodes}},
+    "_meta": {"hostvars": {node: variables for node in nodes}},
 }
 print(json.dumps(inventory, indent=2))

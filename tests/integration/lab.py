@@ -81,8 +81,9 @@ class Lab:
         """All that a deployment could change, as lines: containers, images, files of nodes and shared storage."""
         # What running Ray and vLLM write themselves is not a change of ours.
         find = (
-            "find /var/lib/onecc /etc/systemd/system /etc/docker -type f -not -path /var/lib/onecc/tmp/\\* "
-            '-not -path /var/lib/onecc/cache/vllm/\\* -printf "file %p %s %T@\\n" 2>/dev/null'
+            "find /var/lib/onecc /etc/systemd/system /etc/docker -not -path /var/lib/onecc/tmp/\\* "
+            '-not -path /var/lib/onecc/cache/vllm/\\* -not -type d -printf "file %p %l %s %T@\\n" -o -type d '
+            '-printf "folder %p %m\\n" 2>/dev/null; dpkg-query --show'
         )
         lines = []
         for node in self.nodes:
@@ -92,7 +93,8 @@ class Lab:
             lines += ["%s: %s" % (node, line) for line in seen]
         for path in SHARED.rglob("*"):
             stat = path.lstat()
-            lines.append("shared: %s %d %d" % (path.relative_to(SHARED), stat.st_size, stat.st_mtime_ns))
+            when = 0 if path.is_dir() else stat.st_mtime_ns
+            lines.append("shared: %s %d %d" % (path.relative_to(SHARED), stat.st_size, when))
         return set(lines)
 
     def client(self):

@@ -8,6 +8,7 @@ Each test goes on where the one before it stopped.
 
 import contextlib
 import os
+import re
 import subprocess
 
 import pytest
@@ -20,19 +21,19 @@ HOSTS = """
 [workers]
 {workers}
 [all:vars]
-ansible_ssh_common_args=-F {ssh_config}
+ansible_ssh_common_args={ssh_args}
 """
+# As in the sample inventory.
+FROM_HOME = "\"-F {{ lookup('ansible.builtin.env', 'HOME') }}/.ssh/config.d/cluster-config\""
 
 
-def inventory(folder, head="node00", workers="node01"):
+def inventory(folder, head="node00", workers="node01", name="hosts.ini", ssh_args="-F %s/ssh_config" % STATE):
     """An inventory beside the lab's own variables."""
-    folder.joinpath("hosts.ini").write_text(
-        HOSTS.format(head=head.replace(",", "\n"), workers=workers, ssh_config=STATE / "ssh_config")
-    )
+    folder.joinpath(name).write_text(HOSTS.format(head=head.replace(",", "\n"), workers=workers, ssh_args=ssh_args))
     variables = (ROOT / "inventories/lab/group_vars/all.yml").read_text()
     group_vars = folder / "group_vars"
     group_vars.mkdir()
-    group_vars.joinpath("all.yml").write_text(variables.replace("{{ inventory_dir }}/../..", str(ROOT)))
+    group_vars.joinpath("all.yml").write_text(variables.replace("{{ lab_root }}", str(ROOT)))
     return folder
 
 
@@ -85,11 +86,23 @@ def test_wrong_inventory_is_refused(lab, tmp_path, head, words):
             ["node00: expected an IPv4 address on the interface eth9", "198.18.0.10", "Set cluster_interface"],
         ),
         (
-            {"vllm_serve_args": {"port": 9000}},
+            {"cluster_shared_dir": ""},
+            ["node00: expected cluster_shared_dir to be an absolute path", "Set cluster_shared_dir to the folder"],
+        ),
+        (
+            {"vllm_serve_args": '{"port": 9000}'},
             ["expected vllm_serve_args without", "found port", "vllm_serve_port instead"],
         ),
     ],
-    ids=["too few GPUs", "no such model", "no such revision", "no shared folder", "no such interface", "flag twice"],
+    ids=[
+        "too few GPUs",
+        "no such model",
+        "no such revision",
+        "no shared folder",
+        "no such interface",
+        "unset",
+        "flag twice",
+    ],
 )
 def test_wrong_setting_is_refused(lab, extra, words):
     before = lab.fingerprint()
@@ -143,7 +156,7 @@ def test_ray_has_both_nodes(lab):
 
 
 def test_answer(lab):
-    answers = [lab.ask() for _ in range(2)]
+    answers = [lab.ask(), lab.ask()]
     assert answers[0].choices[0].finish_reason == "stop"
     assert len(answers[0].choices[0].message.content) > 20
     assert answers[0].choices[0].message.content == answers[1].choices[0].message.content
@@ -191,10 +204,13 @@ def test_users_own_directory(lab, tmp_path):
     """The built artifact, a one-line deploy.yml, an own 1cc.ini: what is deployed already stays as it is."""
     before = lab.all_containers()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+    environment["HOME"] = str(tmp_path)
     environment["ANSIBLE_COLLECTIONS_PATH"] = str(tmp_path / "collections")
 
     def run(*words, folder=tmp_path):
-        done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(
+            words, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -204,12 +220,13 @@ def test_users_own_directory(lab, tmp_path):
     user = tmp_path / "user"
     user.mkdir()
     user.joinpath("deploy.yml").write_text("- import_playbook: onecc.vllm.deploy\n")
-    user.joinpath("1cc.ini").write_text(
-        inventory(user).joinpath("hosts.ini").read_text().replace(str(STATE / "ssh_config"), "cluster-config")
-    )
-    user.joinpath("cluster-config").write_text((STATE / "ssh_config").read_text())
+    inventory(user, name="1cc.ini", ssh_args=FROM_HOME)
+    config = tmp_path / ".ssh/config.d/cluster-config"
+    config.parent.mkdir(parents=True)
+    config.write_text((STATE / "ssh_config").read_text())
     text = run("ansible-playbook", "deploy.yml", "-i", "1cc.ini", folder=user)
-    assert "changed=0" in text
+    recap = re.findall(r"^(node\d+) .*changed=(\d+)", text, re.MULTILINE)
+    assert recap == [(node, "0") for node in lab.nodes]
     assert "is served at" in text
     assert lab.all_containers() == before
     run("ansible-playbook", "onecc.vllm.verify", "-i", "1cc.ini", folder=user)
@@ -285,3 +302,16 @@ def test_teardown(lab):
     again = lab.play("teardown")
     assert again.rc == 0, again.text
     assert not again.changed(), again.text
+
+
+def test_single_node(lab, tmp_path):
+    """No worker at all: the same code with a pipeline of one."""
+    alone = inventory(tmp_path, workers="")
+    play = lab.play("deploy", inventory=alone)
+    assert play.rc == 0, play.text
+    answer = lab.ask()
+    assert answer.choices[0].finish_reason == "stop"
+    assert "pp" not in answer.system_fingerprint
+    play = lab.play("teardown", inventory=alone)
+    assert play.rc == 0, play.text
+    assert lab.containers("node00") == {}
