@@ -42,7 +42,7 @@ demo: lab-up ## from nothing to an answer: lab, deploy, verify
 	@cat tests/lab/demo.txt
 
 test: env ## lint, unit tests, and the integration tests on the lab
-	pytest tests
+	pytest
 
 check: env ## what needs no lab: lint and unit tests
 	pytest tests/gates tests/unit

@@ -299,6 +299,13 @@ def test_teardown(lab):
         outside = [line for line in listeners if line and ":22 " not in line and "127.0.0." not in line]
         assert outside == []
     assert sorted(SHARED.glob(".cache/huggingface/hub/models--*")) == weights
+    status = lab.play("status")
+    assert status.rc == 0, status.text
+    assert "node01  worker  198.18.0.11  missing" in status.text
+    assert "answers   no: nothing is deployed" in status.text
+    verify = lab.play("verify")
+    assert verify.rc != 0
+    assert "node00: expected a deployed endpoint, found nothing" in " ".join(verify.text.split())
     again = lab.play("teardown")
     assert again.rc == 0, again.text
     assert not again.changed(), again.text

@@ -1,0 +1,12 @@
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The last line of a run says how it went, in words that scripts can read."""
+
+
+def pytest_unconfigure(config):
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        count = {name: len(reporter.stats.get(name, [])) for name in ("passed", "failed", "error", "skipped")}
+        skipped = ", %d skipped" % count["skipped"] if count["skipped"] else ""
+        print("%d passed, %d failed%s" % (count["passed"], count["failed"] + count["error"], skipped))
