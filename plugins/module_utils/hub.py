@@ -40,6 +40,7 @@ def describe(api, hub, params, timeout=20):
             url = hub.hf_hub_url(repo, chosen[0]["path"], revision=info.sha, endpoint=api.endpoint)
             hub.get_hf_file_metadata(url, token=api.token, endpoint=api.endpoint)
     except Exception as error:
+        # What else may come depends on the transport, which changes with huggingface_hub's version.
         raise explain(error, repo, revision, api.endpoint) from error
     if not chosen:
         raise OneccError(

@@ -15,18 +15,9 @@ description:
     hub does not answer, and says what to do.
 extends_documentation_fragment:
   - onecc.vllm.hub
+  - onecc.vllm.read_only
 author:
   - The onecc.vllm authors (@onecc)
-attributes:
-  check_mode:
-    support: full
-    description: Only reads, so it does the same in check mode.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
 seealso:
   - module: onecc.vllm.hf_snapshot
 """

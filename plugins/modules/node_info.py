@@ -12,6 +12,8 @@ version_added: 0.1.0
 description:
   - Reads GPUs, network addresses, container engine, serving image and shared storage of a node in one go.
   - What is not there is reported as such; the module does not judge.
+extends_documentation_fragment:
+  - onecc.vllm.read_only
 author:
   - The onecc.vllm authors (@onecc)
 options:
@@ -33,16 +35,6 @@ options:
     type: list
     elements: path
     default: []
-attributes:
-  check_mode:
-    support: full
-    description: Only reads, so it does the same in check mode.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
 """
 
 EXAMPLES = r"""

@@ -16,6 +16,8 @@ description:
     task asks, not when it listens.
 requirements:
   - openai >= 2.0 in the Python that runs the module
+extends_documentation_fragment:
+  - onecc.vllm.read_only
 author:
   - The onecc.vllm authors (@onecc)
 options:
@@ -78,16 +80,6 @@ options:
       - A systemd unit of this host which serves the endpoint. The wait ends early, as a failure, when
         the unit has been restarted three times since the module began, or is not even trying to run.
     type: str
-attributes:
-  check_mode:
-    support: full
-    description: Only asks, so it does the same in check mode.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
 """
 
 EXAMPLES = r"""

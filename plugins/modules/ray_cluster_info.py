@@ -15,6 +15,8 @@ description:
     missing and where.
   - Needs nothing but Python on the host it runs on. Ray's dashboard usually listens on the loopback of
     the head, so the module runs there.
+extends_documentation_fragment:
+  - onecc.vllm.read_only
 author:
   - The onecc.vllm authors (@onecc)
 options:
@@ -49,16 +51,6 @@ options:
       - With V(0) the module looks once.
     type: int
     default: 0
-attributes:
-  check_mode:
-    support: full
-    description: Only reads, so it does the same in check mode.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-  idempotent:
-    support: full
-    description: Changes nothing.
 """
 
 EXAMPLES = r"""

@@ -50,7 +50,7 @@ class Lab:
         run = ansible_runner.run(
             private_data_dir=str(folder),
             project_dir=str(ROOT),
-            playbook="playbooks/%s.yml" % playbook,
+            playbook=str(playbook) if "/" in str(playbook) else "playbooks/%s.yml" % playbook,
             inventory=str(inventory or ROOT / "inventories/lab"),
             cmdline=" ".join(words) or None,
             extravars=extra or None,

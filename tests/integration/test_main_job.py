@@ -200,6 +200,58 @@ def test_status(lab):
     assert not play.changed()
 
 
+# A container of the collection, made and not started, on a node of which we say what it has.
+CONTAINER = """
+- hosts: head
+  gather_facts: false
+  become: true
+  tasks:
+    - ansible.builtin.include_role:
+        name: onecc.vllm.cluster
+        tasks_from: "{{ item }}"
+      loop: [container, container]
+      vars:
+        cluster_container_name: try-hardware
+        cluster_container_state: present
+        cluster_container_restart_policy: "no"
+        cluster_container_ipc_mode: shareable
+        cluster_container_argv: [sleep, "1"]
+    - ansible.builtin.assert:
+        that: __cluster_container is not changed
+    - ansible.builtin.command: docker inspect --format "{% raw %}{{json .HostConfig}}{% endraw %}" try-hardware
+      register: inspected
+    - community.docker.docker_container:
+        name: try-hardware
+        state: absent
+    - ansible.builtin.debug:
+        var: (inspected.stdout | from_json).DeviceRequests[0].Count
+    - ansible.builtin.debug:
+        var: (inspected.stdout | from_json).Devices[0].PathOnHost
+"""
+
+
+def test_hardware_settings_compare_equal(lab, tmp_path):
+    """GPUs and InfiniBand, which no lab node has: what Docker keeps of the settings is what we set.
+
+    A difference would make a new container, and load the weights again, with every deployment.
+    """
+    playbook = tmp_path / "hardware.yml"
+    playbook.write_text(CONTAINER)
+    node = {
+        "hostname": "node00",
+        "address": "198.18.0.10",
+        "interfaces": {"eth0": ["198.18.0.10"]},
+        "gpus": [{"index": 0, "name": "NVIDIA H100 80GB HBM3", "memory_mib": 81559}],
+        "infiniband": True,
+        "image_id": "there",
+        "paths": {},
+    }
+    play = lab.play(playbook, __cluster_node=node)
+    assert play.rc == 0, play.text
+    assert "DeviceRequests[0].Count: -1" in play.text
+    assert "Devices[0].PathOnHost: /dev/infiniband" in play.text
+
+
 def test_users_own_directory(lab, tmp_path):
     """The built artifact, a one-line deploy.yml, an own 1cc.ini: what is deployed already stays as it is."""
     before = lab.all_containers()
