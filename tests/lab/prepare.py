@@ -38,10 +38,14 @@ def pip_download(wheels: pathlib.Path, *what: str) -> None:
     subprocess.run([*command, *what], check=True)
 
 
-def torch_url(uv: str, requirement: str) -> str:
-    """Where PyTorch's own index of CPU wheels has the wheel: uv knows that index by itself."""
-    command = [uv, "pip", "compile", "-", "--no-deps", "--torch-backend", "cpu", "--format", "pylock.toml"]
-    command += ["--python-version", PYTHON, "--python-platform", "x86_64-manylinux_2_36", "--no-header"]
+# uv knows PyTorch's own index of CPU wheels by itself.
+PYTORCH = ("--torch-backend", "cpu")
+
+
+def torch_url(uv: str, requirement: str, index: tuple = PYTORCH) -> str:
+    """Where an index, PyTorch's own unless told otherwise, has the wheel."""
+    command = [uv, "pip", "compile", "-", "--no-deps", "--format", "pylock.toml", "--no-header", *index]
+    command += ["--python-version", PYTHON, "--python-platform", "x86_64-manylinux_2_36"]
     return wheel_url(subprocess.run(command, input=requirement, capture_output=True, text=True, check=True).stdout)
 
 
