@@ -371,6 +371,11 @@ def test_single_node(lab, tmp_path):
     answer = lab.ask()
     assert answer.choices[0].finish_reason == "stop"
     assert "pp" not in answer.system_fingerprint
-    play = lab.play("teardown", inventory=alone)
+    # As the playbook's comment says: from the command line, where every value is text.
+    switches = ["-e cluster_teardown_weights=true", "-e cluster_teardown_images=true"]
+    play = lab.play("teardown", *switches, inventory=alone)
     assert play.rc == 0, play.text
     assert lab.containers("node00") == {}
+    assert "onecc/vllm" not in lab.on("node00", "docker images")
+    assert not list(SHARED.glob(".onecc"))
+    assert not list(SHARED.glob(".cache/huggingface/hub/models--HuggingFaceTB--*"))
