@@ -12,7 +12,7 @@ export LAB_NODES ?= 2
 COLLECTION := build/collections/ansible_collections/onecc/vllm
 LAB := ansible-playbook -i localhost,
 
-.PHONY: help env lab-up lab-down lab-purge demo test check lock clean
+.PHONY: help env lab-up lab-down lab-purge demo test check bench-download lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -37,7 +37,10 @@ lab-purge: env ## take the lab down, with caches, images and shared storage
 	$(LAB) tests/lab/down.yml -e lab_purge=true
 
 demo: lab-up ## from nothing to an answer: lab, deploy, verify
-	ansible-playbook -i inventories/lab playbooks/deploy.yml
+	# A hub with a rate, as in life, so that there is a download to watch.
+	echo '{"rate": 20000000}' >build/lab/hub/control.json
+	ansible-playbook -i inventories/lab playbooks/deploy.yml -e model_download_progress=lines
+	rm build/lab/hub/control.json
 	ansible-playbook -i inventories/lab playbooks/verify.yml
 	@cat tests/lab/demo.txt
 
@@ -46,6 +49,10 @@ test: env ## lint, unit tests, and the integration tests on the lab
 
 check: env ## what needs no lab: lint and unit tests
 	pytest tests/gates tests/unit
+
+bench-download: export LAB_NODES = 4
+bench-download: lab-up ## the download beside hf download on four nodes (about 13 min)
+	tests/bench/download.py
 
 lock: env ## renew the lock files from their .in files
 	tests/lock.sh

@@ -6,38 +6,50 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Documentation of what the modules that talk to a hub have in common."""
+    """Documentation of what the modules that deal with a model have in common."""
 
     DOCUMENTATION = r"""
-requirements:
-  - huggingface_hub >= 1.0 in the Python that runs the module
 options:
   repo:
     description: The model, as V(OWNER/NAME).
     type: str
     required: true
-  revision:
-    description: A branch, tag or commit of the model.
-    type: str
-    default: main
+"""
+
+    PATTERNS = r"""
+options:
   include:
-    description:
-      - Patterns of files to take, as huggingface_hub understands them. The default is all files.
+    description: Patterns of files to take, as huggingface_hub understands them. None means all files.
     type: list
     elements: str
+    default: []
   exclude:
     description: Patterns of files to leave out. They win over O(include).
     type: list
     elements: str
     default: []
-  cache_dir:
-    description: The folder of the Hugging Face cache that holds models, C(HF_HOME/hub).
-    type: path
-    required: true
+  duplicates:
+    description: Whether to take C(*.bin) files, PyTorch's own format, also where the chosen files hold safetensors.
+    type: bool
+    default: false
+"""
+
+    ENDPOINT = r"""
+requirements:
+  - huggingface_hub >= 1.0 in the Python that runs the module
+options:
   endpoint:
     description: Address of the hub. The default is that of huggingface_hub.
     type: str
   token:
     description: A token for gated and private models. Used for requests to the hub and nothing else.
     type: str
+"""
+
+    CACHE = r"""
+options:
+  cache_dir:
+    description: The folder of the Hugging Face cache that holds models, C(HF_HOME/hub).
+    type: path
+    required: true
 """

@@ -1,24 +1,21 @@
 # Copyright (c) 2026, the onecc.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A model on a hub and in the Hugging Face cache, through huggingface_hub."""
+"""A model on a hub, through huggingface_hub."""
 
 from __future__ import annotations
 
 import fnmatch
-import os
 
 from .errors import OneccError
 
-HUB_OPTIONS = {
-    "repo": {"type": "str", "required": True},
-    "revision": {"type": "str", "default": "main"},
-    "include": {"type": "list", "elements": "str"},
+REPO_OPTION = {"repo": {"type": "str", "required": True}}
+PATTERN_OPTIONS = {
+    "include": {"type": "list", "elements": "str", "default": []},
     "exclude": {"type": "list", "elements": "str", "default": []},
-    "cache_dir": {"type": "path", "required": True},
-    "endpoint": {"type": "str"},
-    "token": {"type": "str", "no_log": True},
+    "duplicates": {"type": "bool", "default": False},
 }
+ENDPOINT_OPTIONS = {"endpoint": {"type": "str"}, "token": {"type": "str", "no_log": True}}
 
 
 def describe(api, hub, params, timeout=20):
@@ -26,15 +23,16 @@ def describe(api, hub, params, timeout=20):
 
     :param api: a huggingface_hub.HfApi
     :param hub: the module huggingface_hub, for its errors and functions
-    :param params: the module's options, see HUB_OPTIONS
-    :return: dictionary with commit, files (path and size in bytes), size, left_out_size
+    :param params: dictionary with repo, revision, include, exclude and duplicates
+    :return: dictionary with commit, all_files, files (those that were chosen), size and left_out_size in
+        bytes; a file has path, size in bytes, and blob: the sha256 of a file in LFS, the id that git gives any other
     :raises OneccError: when the hub does not answer or refuses
     """
     repo, revision = params["repo"], params["revision"]
     try:
         info = api.model_info(repo, revision=revision, files_metadata=True, timeout=timeout)
-        files = [{"path": s.rfilename, "size": s.size or 0} for s in info.siblings]
-        chosen = choose(files, params["include"], params["exclude"])
+        files = [to_file(sibling) for sibling in info.siblings]
+        chosen = choose(files, params["include"], params["exclude"], params["duplicates"])
         if info.gated and chosen:
             # Anyone may read about a gated repository; only its files tell whether the token will do.
             url = hub.hf_hub_url(repo, chosen[0]["path"], revision=info.sha, endpoint=api.endpoint)
@@ -52,9 +50,20 @@ def describe(api, hub, params, timeout=20):
     size = sum(file["size"] for file in chosen)
     return {
         "commit": info.sha,
+        "all_files": files,
         "files": chosen,
         "size": size,
         "left_out_size": sum(file["size"] for file in files) - size,
+    }
+
+
+def to_file(sibling):
+    """A file as this collection notes it. The Hugging Face cache names a file's blob by the same hash."""
+    lfs = sibling.lfs
+    return {
+        "path": sibling.rfilename,
+        "size": (lfs.size if lfs else sibling.size) or 0,
+        "blob": lfs.sha256 if lfs else sibling.blob_id,
     }
 
 
@@ -69,9 +78,15 @@ def explain(error, repo, revision, endpoint):
     """
     names = {cls.__name__ for cls in type(error).__mro__}
     status = getattr(getattr(error, "response", None), "status_code", None)
-    if "GatedRepoError" in names:
-        found = "that its access is restricted"
+    if "GatedRepoError" in names and status == 403:
+        found = "that the account of the token has no access to it"
+        remedy = "Ask for access on the model's page (%s/%s), and run this again once it is granted." % (endpoint, repo)
+    elif "GatedRepoError" in names:
+        found = "that its access is restricted, and no token"
         remedy = "Ask for access on the model's page, and give the token of an account that has it (HF_TOKEN)."
+    elif status == 401 and "Invalid credentials" in str(error):
+        found = "that the hub does not know the token"
+        remedy = "Give a token that is valid (HF_TOKEN); tokens end when they expire or are revoked."
     elif "RevisionNotFoundError" in names:
         return OneccError(
             endpoint,
@@ -92,31 +107,22 @@ def explain(error, repo, revision, endpoint):
     return OneccError(endpoint, "the model '%s'" % repo, found, remedy)
 
 
-def choose(files, include, exclude):
+def choose(files, include, exclude, duplicates):
     """The files that match a pattern of include, if there are any, and none of exclude.
 
     Patterns mean what they mean to huggingface_hub: those of fnmatch, where a slash at the end stands
     for all that is below.
+
+    :param files: list of dictionaries with path
+    :param duplicates: whether to take PyTorch's *.bin files also where there are safetensors
     """
 
     def fits(path, patterns):
         return any(fnmatch.fnmatch(path, p + "*" if p.endswith("/") else p) for p in patterns)
 
-    return [
-        file for file in files if (not include or fits(file["path"], include)) and not fits(file["path"], exclude or [])
+    chosen = [
+        file for file in files if (not include or fits(file["path"], include)) and not fits(file["path"], exclude)
     ]
-
-
-def snapshot_path(cache_dir, repo, commit):
-    """Where the Hugging Face cache keeps a snapshot. cache_dir is HF_HOME/hub."""
-    return os.path.join(cache_dir, "models--" + repo.replace("/", "--"), "snapshots", commit)
-
-
-def pending(files, folder):
-    """The files that are not in the snapshot's folder with their size."""
-
-    def is_there(file):
-        path = os.path.join(folder, file["path"])
-        return os.path.isfile(path) and os.path.getsize(path) == file["size"]
-
-    return [file for file in files if not is_there(file)]
+    if not duplicates and any(file["path"].endswith(".safetensors") for file in chosen):
+        return [file for file in chosen if not file["path"].endswith(".bin")]
+    return chosen

@@ -15,11 +15,18 @@ description:
     hub does not answer, and says what to do.
 extends_documentation_fragment:
   - onecc.vllm.hub
+  - onecc.vllm.hub.patterns
+  - onecc.vllm.hub.endpoint
   - onecc.vllm.read_only
+options:
+  revision:
+    description: A branch, tag or commit of the model.
+    type: str
+    default: main
 author:
   - The onecc.vllm authors (@onecc)
 seealso:
-  - module: onecc.vllm.hf_snapshot
+  - module: onecc.vllm.hf_snapshot_info
 """
 
 EXAMPLES = r"""
@@ -27,7 +34,6 @@ EXAMPLES = r"""
   onecc.vllm.hf_model_info:
     repo: meta-llama/Llama-3.1-405B-Instruct
     exclude: [original/*]
-    cache_dir: /home/ubuntu/shared/.cache/huggingface/hub
     token: "{{ lookup('ansible.builtin.env', 'HF_TOKEN') }}"
   delegate_to: localhost
 """
@@ -38,20 +44,24 @@ commit:
   returned: success
   type: str
   sample: ac13158490e6f62032d3cf4c84e5a84d780e13f2
-path:
-  description: Where the cache keeps the snapshot of that commit.
-  returned: success
-  type: str
-  sample: "/home/ubuntu/shared/.cache/huggingface/hub/models--HuggingFaceTB--SmolLM2-135M-Instruct/snapshots/\
-    ac13158490e6f62032d3cf4c84e5a84d780e13f2"
 files:
-  description: The chosen files with their sizes in bytes.
+  description:
+    - The chosen files, with their size in bytes and the name of their blob in the cache.
+    - That is the sha256 of a file in LFS, and for any other the id that git gives it.
   returned: success
   type: list
   elements: dict
   sample:
-    - {path: config.json, size: 818}
-    - {path: model-00001-of-00005.safetensors, size: 63705680}
+    - {path: config.json, size: 818, blob: 92b9fed6c8adbc8b4c4fea3d2d6b3ec8fd50c6a9}
+    - path: model-00001-of-00005.safetensors
+      size: 63705680
+      blob: 2bd5ba2dc27d9e6ef3c4d34bd2e2a5c0a8a3cdb27ba0e5a5d2bb5f2ad7a0a4be
+all_files:
+  description: All files of the model, as above.
+  returned: success
+  type: list
+  elements: dict
+  sample: []
 size:
   description: Size of all chosen files in bytes.
   returned: success
@@ -69,7 +79,12 @@ import traceback
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.onecc.vllm.plugins.module_utils.errors import OneccError
-from ansible_collections.onecc.vllm.plugins.module_utils.hub import HUB_OPTIONS, describe, snapshot_path
+from ansible_collections.onecc.vllm.plugins.module_utils.hub import (
+    ENDPOINT_OPTIONS,
+    PATTERN_OPTIONS,
+    REPO_OPTION,
+    describe,
+)
 
 try:
     import huggingface_hub
@@ -80,7 +95,12 @@ except ImportError:
 
 
 def main():
-    module = AnsibleModule(argument_spec=HUB_OPTIONS, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec=dict(
+            REPO_OPTION, **PATTERN_OPTIONS, **ENDPOINT_OPTIONS, revision={"type": "str", "default": "main"}
+        ),
+        supports_check_mode=True,
+    )
     params = module.params
     if HUB_ERROR:
         module.fail_json(msg=missing_required_lib("huggingface_hub"), exception=HUB_ERROR)
@@ -89,7 +109,6 @@ def main():
         result = describe(api, huggingface_hub, params)
     except OneccError as error:
         module.fail_json(msg=str(error))
-    result["path"] = snapshot_path(params["cache_dir"], params["repo"], result["commit"])
     module.exit_json(changed=False, **result)
 
 

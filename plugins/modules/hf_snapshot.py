@@ -7,170 +7,140 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: hf_snapshot
-short_description: Puts a snapshot of a model into a Hugging Face cache
+short_description: Makes a snapshot of files that are in a Hugging Face cache
 version_added: 0.1.0
 description:
-  - Downloads the files of a model at one commit into the layout of the Hugging Face cache.
-  - Files that are there with the right size are kept. In check mode tells what would be fetched.
+  - Makes the snapshot of a commit visible in one step once all its files are there, notes which commit it is and what
+    belongs to it, and clears away what interrupted downloads have left.
+  - Expects files whose hash was found right, by M(onecc.vllm.hf_download).
 extends_documentation_fragment:
   - onecc.vllm.hub
+  - onecc.vllm.hub.patterns
+  - onecc.vllm.hub.cache
 author:
   - The onecc.vllm authors (@onecc)
 options:
-  max_workers:
-    description: Number of files fetched at the same time.
-    type: int
-    default: 8
+  commit:
+    description: The commit.
+    type: str
+    required: true
+  revision:
+    description: The branch or tag that stands for the commit. It is noted as huggingface_hub notes it.
+    type: str
+  all_files:
+    description: All files of the commit, as M(onecc.vllm.hf_model_info) gives them.
+    type: list
+    elements: dict
+    required: true
+  node:
+    description: The name that this node has in notes on shared storage.
+    type: str
+    required: true
 attributes:
   check_mode:
     support: full
-    description: Asks the hub and looks at the disk, and tells what would be fetched.
+    description: Tells whether anything would be changed.
   diff_mode:
     support: none
-    description: The files are too large to show.
+    description: Links to files with their hash for a name tell nobody anything.
   idempotent:
     support: full
-    description: A snapshot that is complete is left as it is.
+    description: A snapshot that is visible and noted is left as it is.
 seealso:
-  - module: onecc.vllm.hf_model_info
+  - module: onecc.vllm.hf_snapshot_info
+  - module: onecc.vllm.hf_download
 """
 
 EXAMPLES = r"""
-- name: Put Llama 3.1 405B onto shared storage
+- name: Make the snapshot visible
   onecc.vllm.hf_snapshot:
     repo: meta-llama/Llama-3.1-405B-Instruct
+    commit: "{{ model.commit }}"
+    revision: main
+    all_files: "{{ model.all_files }}"
     exclude: [original/*]
+    node: "{{ inventory_hostname }}"
     cache_dir: /home/ubuntu/shared/.cache/huggingface/hub
-    token: "{{ lookup('ansible.builtin.env', 'HF_TOKEN') }}"
-  register: snapshot
-
-- name: Say where it is
-  ansible.builtin.debug:
-    var: snapshot.path
 """
 
 RETURN = r"""
-commit:
-  description: The commit that the revision stands for.
-  returned: success
-  type: str
-  sample: ac13158490e6f62032d3cf4c84e5a84d780e13f2
-path:
+folder:
   description: The snapshot's folder.
   returned: success
   type: str
   sample: "/home/ubuntu/shared/.cache/huggingface/hub/models--HuggingFaceTB--SmolLM2-135M-Instruct/snapshots/\
     ac13158490e6f62032d3cf4c84e5a84d780e13f2"
-size:
-  description: Size of the whole snapshot in bytes.
-  returned: success
-  type: int
-  sample: 272606948
-fetched:
-  description: The files that were fetched, or would be in check mode, with their sizes in bytes.
+cleaned:
+  description: What was cleared away.
   returned: success
   type: list
-  elements: dict
-  sample: [{path: config.json, size: 818}]
-fetched_size:
-  description: Size of those files in bytes.
-  returned: success
-  type: int
-  sample: 818
+  elements: str
+  sample: []
 """
 
 import os
-import shutil
-import traceback
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.onecc.vllm.plugins.module_utils import hf_cache
 from ansible_collections.onecc.vllm.plugins.module_utils.errors import OneccError
-from ansible_collections.onecc.vllm.plugins.module_utils.hub import (
-    HUB_OPTIONS,
-    describe,
-    explain,
-    pending,
-    snapshot_path,
-)
-
-try:
-    import huggingface_hub
-
-    HUB_ERROR = None
-except ImportError:
-    HUB_ERROR = traceback.format_exc()
-
-
-def free_space(path):
-    """Bytes free where path is, or will be."""
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return shutil.disk_usage(path).free
+from ansible_collections.onecc.vllm.plugins.module_utils.hub import PATTERN_OPTIONS, REPO_OPTION, choose
 
 
 def main():
     module = AnsibleModule(
-        argument_spec=dict(HUB_OPTIONS, max_workers={"type": "int", "default": 8}),
+        argument_spec=dict(
+            REPO_OPTION,
+            **PATTERN_OPTIONS,
+            commit={"type": "str", "required": True},
+            revision={"type": "str"},
+            all_files={"type": "list", "elements": "dict", "required": True},
+            node={"type": "str", "required": True},
+            cache_dir={"type": "path", "required": True},
+        ),
         supports_check_mode=True,
     )
     params = module.params
-    if HUB_ERROR:
-        module.fail_json(msg=missing_required_lib("huggingface_hub"), exception=HUB_ERROR)
-    api = huggingface_hub.HfApi(endpoint=params["endpoint"] or None, token=params["token"] or False)
+    commit = params["commit"]
+    cache = hf_cache.Cache(params["cache_dir"], params["repo"])
+    files = choose(params["all_files"], params["include"], params["exclude"], params["duplicates"])
+    linked = all(hf_cache.is_linked(cache, commit, file) for file in files)
+    new_notes = hf_cache.missing_notes(cache, params["repo"], commit, params["revision"], params["all_files"])
+    old = hf_cache.leftovers(cache)
+    seen = hf_cache.survey(cache, files)
     try:
-        model = describe(api, huggingface_hub, params)
-        path = snapshot_path(params["cache_dir"], params["repo"], model["commit"])
-        todo = pending(model["files"], path)
-        todo_size = sum(file["size"] for file in todo)
-        free = free_space(params["cache_dir"])
-        if todo_size > free:
+        missing = [file["path"] for file in seen if file["state"] == "missing"]
+        if missing and not module.check_mode:
             raise OneccError(
-                params["cache_dir"],
-                "%.1f GB free for what is missing of the model" % (todo_size / 1e9),
-                "%.1f GB" % (free / 1e9),
-                "Free space there, or use another folder.",
+                cache.snapshot(commit),
+                "all files of the snapshot to be in the cache",
+                "%d missing, such as %s" % (len(missing), missing[0]),
+                "Fetch them first.",
             )
-        if todo and not module.check_mode:
-            fetch(api, params, model["commit"])
-            left = pending(model["files"], path)
-            if left:
-                raise OneccError(
-                    path, "a complete snapshot", "%d files missing or short" % len(left), "Run this again."
-                )
+        if not module.check_mode:
+            hf_cache.accept(cache, params["node"], seen)
+            if not linked:
+                hf_cache.publish(cache, commit, files)
+            # Last: what is noted is there.
+            for path, text in new_notes.items():
+                hf_cache.write_atomically(path, text)
+            for path in [*old, os.path.join(cache.notes, "progress")]:
+                hf_cache.remove(path)
     except OneccError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(
-        changed=bool(todo),
-        commit=model["commit"],
-        path=path,
-        size=model["size"],
-        fetched=todo,
-        fetched_size=todo_size,
-    )
-
-
-def fetch(api, params, commit):
-    """Downloads; huggingface_hub keeps finished files of earlier runs."""
-    try:
-        huggingface_hub.snapshot_download(
-            params["repo"],
-            revision=commit,
-            cache_dir=params["cache_dir"],
-            allow_patterns=params["include"] or None,
-            ignore_patterns=params["exclude"],
-            max_workers=params["max_workers"],
-            endpoint=api.endpoint,
-            token=api.token,
-        )
     except OSError as error:
-        if error.errno is not None:
-            raise OneccError(
-                params["cache_dir"], "a disk that takes the model", str(error), "Check space and permissions there."
-            ) from error
-        raise explain(error, params["repo"], commit, api.endpoint) from error
-    except Exception as error:
-        raise explain(error, params["repo"], commit, api.endpoint) from error
+        module.fail_json(
+            msg=str(
+                OneccError(
+                    cache.folder, "storage that takes links and notes", str(error), "Check space and permissions there."
+                )
+            )
+        )
+    module.exit_json(
+        changed=bool(not linked or new_notes or old),
+        folder=cache.snapshot(commit),
+        cleaned=[os.path.relpath(path, cache.folder) for path in old],
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,74 @@
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A folder that is said to hold a model."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from .errors import OneccError
+
+INDEX = "model.safetensors.index.json"
+REMEDY = "Copy the model again, or set model_download_repo to have it fetched."
+
+
+def wrong(path, expected, found):
+    return OneccError(path, expected, found, REMEDY)
+
+
+def read_json(path):
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return json.load(stream)
+    except OSError as error:
+        raise wrong(path, "a file that can be read", os.strerror(error.errno)) from error
+    except ValueError as error:
+        raise wrong(path, "JSON", str(error)) from error
+
+
+def expected_size(path):
+    """The size that a safetensors file has by its own header, in bytes.
+
+    Eight bytes hold the length of the header, which is JSON; the tensors' offsets count from its end
+    (https://huggingface.co/docs/safetensors).
+    """
+    with open(path, "rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        try:
+            if length > os.path.getsize(path):
+                raise ValueError("the header ends behind the file's end")
+            header = json.loads(stream.read(length))
+            ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise wrong(path, "safetensors with a header", "none (%s)" % error) from error
+    return 8 + length + max(ends, default=0)
+
+
+def look(path):
+    """Looks at the folder.
+
+    :return: dictionary with folder, weights (number of files), weights_size (bytes)
+    :raises OneccError: when something is missing, cut short, or lies elsewhere
+    """
+    if not os.path.isdir(path):
+        raise wrong(path, "a folder with a model", "a file" if os.path.exists(path) else "nothing")
+    read_json(os.path.join(path, "config.json"))
+    index = os.path.join(path, INDEX)
+    if os.path.exists(index):
+        weight_map = read_json(index).get("weight_map") or {}
+        names = sorted(set(weight_map.values()))
+    else:
+        names = sorted(name for name in os.listdir(path) if name.endswith(".safetensors"))
+    if not names:
+        raise wrong(path, "weights as safetensors", "none")
+    size = 0
+    for name in names:
+        file = os.path.join(path, name)
+        if not os.path.isfile(file):
+            raise wrong(file, "the file that %s names" % INDEX, "nothing")
+        size += (real := os.path.getsize(file))
+        if real != (told := expected_size(file)):
+            raise wrong(file, "%d bytes, as its header says" % told, "%d" % real)
+    return {"folder": os.path.realpath(path), "weights": len(names), "weights_size": size}
