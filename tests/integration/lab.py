@@ -4,6 +4,7 @@
 """The lab as the tests work on it."""
 
 import dataclasses
+import datetime
 import json
 import os
 import pathlib
@@ -27,6 +28,9 @@ class Play:
     text: str
     stats: dict
     seconds: float
+    # When each task began, with its role, and when the last ended: seconds since the epoch.
+    tasks: list
+    end: float
 
     def changed(self):
         """The hosts on which something was changed, with the number of tasks that did."""
@@ -60,12 +64,17 @@ class Lab:
         )
         text = "\n".join(event["stdout"] for event in events)
         stats = next(event["event_data"] for event in reversed(events) if event["event"] == "playbook_on_stats")
-        return Play(run.rc, text, stats, time.monotonic() - start)
+        tasks = [
+            (when(event), event["event_data"].get("role", ""))
+            for event in events
+            if event["event"] == "playbook_on_task_start"
+        ]
+        return Play(run.rc, text, stats, time.monotonic() - start, tasks, when(events[-1]))
 
-    def on(self, node, command, check=True):
+    def on(self, node, command, check=True, timeout=120):
         """What a command prints on a node, over SSH as Ansible goes, as root."""
         words = ["ssh", "-F", str(STATE / "ssh_config"), node, "sudo sh -c '%s'" % command]
-        return subprocess.run(words, check=check, capture_output=True, text=True, timeout=120).stdout
+        return subprocess.run(words, check=check, capture_output=True, text=True, timeout=timeout).stdout
 
     def containers(self, node):
         """The node's containers: name to ID and time of start."""
@@ -130,6 +139,11 @@ class Lab:
         notes = json.loads(path.read_text()) if path.exists() else {}
         notes[name] = value
         path.write_text(json.dumps(notes, indent=2) + "\n")
+
+
+def when(event):
+    """The time of an event of ansible-runner, in seconds since the epoch."""
+    return datetime.datetime.fromisoformat(event["created"]).timestamp()
 
 
 def make(target, **env):
