@@ -80,7 +80,8 @@ def download_summary(plan, repo, every_file=False):
             if size:
                 shares.append("%s %s" % (node, human(size)))
         size = plan["missing_size" if state == "missing" else "unverified_size"]
-        lines.append("to %s: %s in %d files (%s)" % (verb, human(size), len(files), ", ".join(shares)))
+        by = " (%s)" % ", ".join(shares) if shares else ""
+        lines.append("to %s: %s in %d files%s" % (verb, human(size), len(files), by))
     if not count:
         lines.append("all files are there and checked: to be made visible")
     if every_file:

@@ -56,6 +56,18 @@ class Background:
             time.sleep(0.1)
         return not self.running()
 
+    def _pid(self):
+        """The job's process, 0 if there is none. While the lock is held its holder lives: the number is its own."""
+        end = time.monotonic() + GRACE
+        while self.running() and time.monotonic() < end:
+            with open(self.lock_path, encoding="utf-8") as stream:
+                text = stream.read()
+            # Just begun, it may not have said yet.
+            if text.endswith("\n"):
+                return int(text)
+            time.sleep(0.05)
+        return 0
+
     def stop(self):
         """Ends the job, if one runs.
 
@@ -64,10 +76,8 @@ class Background:
         """
         if not self.running():
             return False
-        # As long as the lock is held its holder lives, so the number is still its own.
-        with open(self.lock_path, encoding="utf-8") as stream:
-            pid = int(stream.read() or 0)
         for sign in (signal.SIGTERM, signal.SIGKILL):
+            pid = self._pid()
             if pid:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, sign)
@@ -92,6 +102,8 @@ class Background:
             raise OneccError(self.folder, "no job to be running", "one that is", "Stop it first.")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.result_path)
+        # The number of an earlier job may be another process's by now.
+        lock.truncate(0)
         log = os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         pid = os.fork()
         if pid:
@@ -105,8 +117,8 @@ class Background:
             nowhere = os.open(os.devnull, os.O_RDONLY)
             for number, target in ((nowhere, 0), (log, 1), (log, 2)):
                 os.dup2(number, target)
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
+            lock.seek(0)
+            lock.write("%d\n" % os.getpid())
             lock.flush()
             self._keep(work)
         finally:
@@ -116,6 +128,7 @@ class Background:
     def _keep(self, work):
         try:
             result = dict(work(), failed=False)
+            json.dumps(result)
         except OneccError as error:
             result = {"failed": True, "msg": str(error)}
         except BaseException as error:

@@ -25,11 +25,13 @@ import time
 
 from .errors import OneccError
 
-COMMIT = re.compile(r"[0-9a-f]{40}$")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 PARTIAL = ".onecc.incomplete"
 # What huggingface_hub leaves when it is cut off; it does not pick them up again.
 FOREIGN_PARTIAL = re.compile(r"([0-9a-f]{40,64})(\.[0-9a-f]{8})?\.incomplete$")
 FOREIGN_AGE = 3600
+# Snapshots and links that were about to get their names.
+HALF_MADE = re.compile(r"\.\d+\.new$")
 BLOCK = 1 << 22
 
 
@@ -66,7 +68,7 @@ class Cache:
 
 def is_commit(revision):
     """Whether a revision is a commit, which never becomes another one."""
-    return bool(COMMIT.match(revision))
+    return bool(COMMIT.fullmatch(revision))
 
 
 def looks(path):
@@ -78,11 +80,11 @@ def looks(path):
     return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "ctime_ns": stat.st_ctime_ns}
 
 
-def note_verified(cache, writer, blob):
-    """Notes that a blob was found to have its hash."""
+def note_verified(cache, writer, blob, look):
+    """Notes that a blob was found to have its hash when it looked so."""
     path = cache.journal(writer)
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    line = json.dumps({"blob": blob, **looks(cache.blob(blob))})
+    line = json.dumps({"blob": blob, **look})
     # On a line of its own, even after one that a crash has torn.
     with open(path, "a", encoding="utf-8") as stream:
         stream.write("\n%s\n" % line)
@@ -185,7 +187,7 @@ def accept(cache, writer, seen):
                     "one that nobody has checked since it changed",
                     "Check it first.",
                 )
-            note_verified(cache, writer, file["blob"])
+            note_verified(cache, writer, file["blob"], look)
 
 
 def write_atomically(path, text):
@@ -250,6 +252,7 @@ def publish(cache, commit, files):
     os.makedirs(os.path.dirname(target), exist_ok=True)
     if not os.path.isdir(target):
         new = "%s.%d.new" % (target, os.getpid())
+        remove(new)
         for file in files:
             link(os.path.join(new, file["path"]), os.path.join(target, file["path"]), cache, file["blob"])
         os.rename(new, target)
@@ -258,6 +261,7 @@ def publish(cache, commit, files):
         if not is_linked(cache, commit, file):
             path = os.path.join(target, file["path"])
             new = "%s.%d.new" % (path, os.getpid())
+            remove(new)
             link(new, path, cache, file["blob"])
             os.replace(new, path)
 
@@ -285,9 +289,10 @@ def leftovers(cache, now=None):
             if look and now - look["mtime_ns"] / 1e9 > FOREIGN_AGE:
                 found.append(path)
     snapshots = os.path.join(cache.folder, "snapshots")
-    for name in sorted(os.listdir(snapshots)) if os.path.isdir(snapshots) else []:
-        if name.endswith(".new"):
-            found.append(os.path.join(snapshots, name))
+    for folder, folders, files in os.walk(snapshots):
+        half_made = [name for name in folders + files if HALF_MADE.search(name)]
+        found += [os.path.join(folder, name) for name in sorted(half_made)]
+        folders[:] = sorted(set(folders) - set(half_made))
     return found
 
 
@@ -302,7 +307,8 @@ def remove(path):
 
 def nearest(path):
     """The path itself or what there is of it."""
-    while not os.path.isdir(path):
+    path = os.path.abspath(path)
+    while not os.path.lexists(path):
         path = os.path.dirname(path)
     return path
 

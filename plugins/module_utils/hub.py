@@ -6,8 +6,12 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 
 from .errors import OneccError
+
+# sha256, or git's id of a file.
+BLOB = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 
 REPO_OPTION = {"repo": {"type": "str", "required": True}}
 PATTERN_OPTIONS = {
@@ -31,12 +35,14 @@ def describe(api, hub, params, timeout=20):
     repo, revision = params["repo"], params["revision"]
     try:
         info = api.model_info(repo, revision=revision, files_metadata=True, timeout=timeout)
-        files = [to_file(sibling) for sibling in info.siblings]
+        files = [to_file(sibling, api.endpoint) for sibling in info.siblings]
         chosen = choose(files, params["include"], params["exclude"], params["duplicates"])
         if info.gated and chosen:
             # Anyone may read about a gated repository; only its files tell whether the token will do.
             url = hub.hf_hub_url(repo, chosen[0]["path"], revision=info.sha, endpoint=api.endpoint)
             hub.get_hf_file_metadata(url, token=api.token, endpoint=api.endpoint)
+    except OneccError:
+        raise
     except Exception as error:
         # What else may come depends on the transport, which changes with huggingface_hub's version.
         raise explain(error, repo, revision, api.endpoint) from error
@@ -57,14 +63,23 @@ def describe(api, hub, params, timeout=20):
     }
 
 
-def to_file(sibling):
-    """A file as this collection notes it. The Hugging Face cache names a file's blob by the same hash."""
-    lfs = sibling.lfs
-    return {
-        "path": sibling.rfilename,
-        "size": (lfs.size if lfs else sibling.size) or 0,
-        "blob": lfs.sha256 if lfs else sibling.blob_id,
-    }
+def to_file(sibling, endpoint):
+    """A file as this collection notes it. The Hugging Face cache names a file's blob by the same hash.
+
+    :raises OneccError: for what would lead outside the cache, or could not be checked
+    """
+    path, lfs = sibling.rfilename, sibling.lfs
+    blob = lfs.sha256 if lfs else sibling.blob_id
+    if path.startswith("/") or ".." in path.split("/"):
+        raise OneccError(endpoint, "files below the model", "one named '%s'" % path, "Do not trust this hub.")
+    if not blob or not BLOB.fullmatch(blob):
+        raise OneccError(
+            endpoint,
+            "a hash for %s" % path,
+            "none" if not blob else "'%s'" % blob,
+            "Without it nothing can be checked: use a hub or mirror that passes hashes on.",
+        )
+    return {"path": path, "size": (lfs.size if lfs else sibling.size) or 0, "blob": blob}
 
 
 def explain(error, repo, revision, endpoint):
@@ -93,6 +108,13 @@ def explain(error, repo, revision, endpoint):
             "revision '%s' of model '%s'" % (revision, repo),
             "no such revision",
             "Give a branch, tag or commit that the model's page lists.",
+        )
+    elif "EntryNotFoundError" in names:
+        return OneccError(
+            endpoint,
+            "all files of model '%s' that it lists" % repo,
+            "one missing (%s)" % str(error).splitlines()[-1],
+            "Try again later, or use another endpoint (HF_ENDPOINT): this one is not complete.",
         )
     elif "RepositoryNotFoundError" in names or "HFValidationError" in names or status in (401, 404):
         found = "no such model, or none that the token may see"

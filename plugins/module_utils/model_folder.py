@@ -40,15 +40,27 @@ def expected_size(path):
             if length > os.path.getsize(path):
                 raise ValueError("the header ends behind the file's end")
             header = json.loads(stream.read(length))
-            ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            ends = [int(tensor["data_offsets"][1]) for name, tensor in header.items() if name != "__metadata__"]
+            if any(not isinstance(end, int) for tensor in header.values() for end in tensor.get("data_offsets", [])):
+                raise ValueError("offsets that are no numbers")
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise wrong(path, "safetensors with a header", "none (%s)" % error) from error
     return 8 + length + max(ends, default=0)
 
 
-def look(path):
+def indexed(path):
+    """The files that an index names."""
+    index = read_json(path)
+    names = index.get("weight_map", {}) if isinstance(index, dict) else None
+    if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        raise wrong(path, "a weight_map from tensors to files", "none")
+    return sorted(set(names.values()))
+
+
+def look(path, roots=()):
     """Looks at the folder.
 
+    :param roots: other folders that its links may lead to
     :return: dictionary with folder, weights (number of files), weights_size (bytes)
     :raises OneccError: when something is missing, cut short, or lies elsewhere
     """
@@ -57,8 +69,7 @@ def look(path):
     read_json(os.path.join(path, "config.json"))
     index = os.path.join(path, INDEX)
     if os.path.exists(index):
-        weight_map = read_json(index).get("weight_map") or {}
-        names = sorted(set(weight_map.values()))
+        names = indexed(index)
     else:
         names = sorted(name for name in os.listdir(path) if name.endswith(".safetensors"))
     if not names:
@@ -68,6 +79,9 @@ def look(path):
         file = os.path.join(path, name)
         if not os.path.isfile(file):
             raise wrong(file, "the file that %s names" % INDEX, "nothing")
+        real_path = os.path.realpath(file)
+        if not any(real_path.startswith(os.path.realpath(root) + "/") for root in [path, *roots]):
+            raise wrong(file, "a file in the folder itself", "a link to %s" % real_path)
         size += (real := os.path.getsize(file))
         if real != (told := expected_size(file)):
             raise wrong(file, "%d bytes, as its header says" % told, "%d" % real)

@@ -39,7 +39,7 @@ class Watch:
         self.nodes, self.start = nodes, start
         self.told = {}
         self.heard = dict.fromkeys(nodes, start)
-        self.looks = []
+        self.looks = [(start, dict.fromkeys(nodes, 0))]
 
     def see(self, told, now):
         """Takes in one look.
@@ -102,7 +102,7 @@ class Watch:
 
     def percent(self, went, total):
         """Never 100 % before the end."""
-        return "%3d %%" % (min(99, 100 * went // total) if total > went else 100)
+        return "%3d %%" % (min(99, 100 * went // total) if total > went else 100 if total else 0)
 
     def summary(self, now):
         """The last line: what was done in which time."""

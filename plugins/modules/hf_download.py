@@ -145,7 +145,7 @@ def start(module, job):
         params["files"],
         params["repo"],
         params["commit"],
-        params["endpoint"] or None,
+        (params["endpoint"] or "").rstrip("/") or None,
         params["token"] or False,
         params["transport"],
         params["streams"],

@@ -104,7 +104,7 @@ def main():
     params = module.params
     if HUB_ERROR:
         module.fail_json(msg=missing_required_lib("huggingface_hub"), exception=HUB_ERROR)
-    api = huggingface_hub.HfApi(endpoint=params["endpoint"] or None, token=params["token"] or False)
+    api = huggingface_hub.HfApi(endpoint=(params["endpoint"] or "").rstrip("/") or None, token=params["token"] or False)
     try:
         result = describe(api, huggingface_hub, params)
     except OneccError as error:

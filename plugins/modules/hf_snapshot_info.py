@@ -182,14 +182,16 @@ def main():
     todo = [file for file in seen if file["state"] != "verified"]
     unnoted = hf_cache.missing_notes(cache, params["repo"], commit, params["revision"], all_files)
     linked = all(hf_cache.is_linked(cache, commit, file) for file in seen)
+    # A blob may be there under several names.
+    work = {file["blob"]: file for file in todo}.values()
     module.exit_json(
         **dict(result, known=True),
         complete=bool(seen) and linked and not todo and not unnoted,
         all_files=all_files,
         size=sum(file["size"] for file in seen),
         left_out_size=sum(file["size"] for file in all_files) - sum(file["size"] for file in files),
-        missing_size=sum(file["size"] - file["have"] for file in todo if file["state"] == "missing"),
-        unverified_size=sum(file["size"] for file in todo if file["state"] == "unverified"),
+        missing_size=sum(file["size"] - file["have"] for file in work if file["state"] == "missing"),
+        unverified_size=sum(file["size"] for file in work if file["state"] == "unverified"),
         todo=todo,
         shares=hf_cache.split(todo, params["nodes"]) if params["nodes"] else {},
         free=hf_cache.free_space(cache.blobs),

@@ -22,6 +22,11 @@ options:
     description: The folder.
     type: path
     required: true
+  roots:
+    description: Other folders that links in it may lead to, such as those that containers mount as well.
+    type: list
+    elements: path
+    default: []
 """
 
 EXAMPLES = r"""
@@ -55,9 +60,15 @@ from ansible_collections.onecc.vllm.plugins.module_utils.model_folder import loo
 
 
 def main():
-    module = AnsibleModule(argument_spec={"path": {"type": "path", "required": True}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "roots": {"type": "list", "elements": "path", "default": []},
+        },
+        supports_check_mode=True,
+    )
     try:
-        module.exit_json(changed=False, **look(module.params["path"]))
+        module.exit_json(changed=False, **look(module.params["path"], module.params["roots"]))
     except OneccError as error:
         module.fail_json(msg=str(error))
 

@@ -19,6 +19,7 @@ import itertools
 import json
 import pathlib
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
@@ -93,6 +94,17 @@ def after_a_kill(scratch, hub):
     return sum(hub.sent().values()) / missing, missing
 
 
+def nothing_to_do(commit):
+    """A run as a user types it, on what is there."""
+    words = ["ansible-playbook", "-i", str(ROOT / "inventories/lab"), "playbooks/download.yml"]
+    words += ["-e", "model_download_repo=" + REPO, "-e", "model_download_revision=" + commit]
+    start = time.monotonic()
+    run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    if "complete and checked: nothing to fetch" not in run.stdout:
+        sys.exit("expected nothing to do:\n" + run.stdout)
+    return time.monotonic() - start
+
+
 def on_disk():
     return sum(path.stat().st_size for path in FOLDER.glob("blobs/*"))
 
@@ -122,8 +134,7 @@ def main():
         result |= {"refetch_ratio": round(ratio, 3), "refetch_missing_bytes": missing}
         commit = (FOLDER / "refs/main").read_text()
         hub.mark()
-        play = must(Lab(4, scratch).play("download", model_download_repo=REPO, model_download_revision=commit))
-        result |= {"noop_s": round(play.seconds, 2), "noop_requests": len(hub.requests())}
+        result |= {"noop_s": round(nothing_to_do(commit), 2), "noop_requests": len(hub.requests())}
         hub.set()
     shutil.rmtree(FOLDER, ignore_errors=True)
     path = ROOT / "build/bench-download.json"

@@ -9,11 +9,13 @@ Each test goes on where the one before it stopped.
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
 
 from lab import MODEL, ROOT, SHARED, STATE, make
+from lab_hub import CACHE
 
 HOSTS = """
 [head]
@@ -364,9 +366,12 @@ def test_teardown(lab):
 
 
 def test_single_node(lab, tmp_path):
-    """No worker at all: the same code with a pipeline of one."""
+    """No worker at all: the same code with a pipeline of one. And a model that somebody has put there."""
     alone = inventory(tmp_path, workers="")
-    play = lab.play("deploy", inventory=alone)
+    mine = SHARED / "models/mine"
+    shutil.copytree(CACHE / "models" / MODEL, mine)
+    folder = {"model_download_path": "/home/ubuntu/shared/models/mine", "vllm_serve_model_name": MODEL}
+    play = lab.play("deploy", inventory=alone, **folder)
     assert play.rc == 0, play.text
     answer = lab.ask()
     assert answer.choices[0].finish_reason == "stop"
@@ -379,3 +384,6 @@ def test_single_node(lab, tmp_path):
     assert "onecc/vllm" not in lab.on("node00", "docker images")
     assert not list(SHARED.glob(".onecc"))
     assert not list(SHARED.glob(".cache/huggingface/hub/models--HuggingFaceTB--*"))
+    # What the collection has not brought it does not take away.
+    assert mine.joinpath("config.json").exists()
+    shutil.rmtree(mine.parent)

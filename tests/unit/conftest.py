@@ -1,17 +1,21 @@
 # Copyright (c) 2026, the onecc.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the unit tests share: the collection under its own name, captured output, a local HTTP server."""
+"""What the unit tests share: the collection under its own name, captured output, local HTTP servers, the lab's hub."""
 
 from __future__ import annotations
 
 import contextlib
 import http.server
+import importlib.util
 import json
+import os
 import pathlib
 import socket
 import sys
+import tempfile
 import threading
+import time
 import types
 
 import pytest
@@ -25,12 +29,34 @@ if not LINK.exists():
     LINK.symlink_to(REPOSITORY)
 sys.path.insert(0, str(COLLECTIONS))
 
+HF_HOME = tempfile.TemporaryDirectory(prefix="hf-home-")
+
+
+def set_environment(patch):
+    """huggingface_hub keeps its files in a folder of the tests and knows nothing of what the caller has set for it.
+
+    The clients under test talk to this host alone, whatever proxy the caller has.
+    """
+    for name in [name for name in os.environ if name.startswith("HF_")]:
+        patch.delenv(name)
+    patch.setenv("HF_HOME", HF_HOME.name)
+    patch.setenv("NO_PROXY", "127.0.0.1,127.0.0.2")
+    patch.setenv("no_proxy", "127.0.0.1,127.0.0.2")
+
+
+with pytest.MonkeyPatch.context() as context:
+    set_environment(context)
+    # It reads most of its settings when it is imported.
+    import huggingface_hub
+
+
+def pytest_unconfigure():
+    HF_HOME.cleanup()
+
 
 @pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    """The clients under test talk to 127.0.0.1 alone, whatever proxy the caller has."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+def environment(monkeypatch):
+    set_environment(monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -46,14 +72,14 @@ def capture():
 
 @pytest.fixture
 def serve():
-    """Starts an HTTP server on 127.0.0.1 for a handler class, gives its address."""
+    """Starts an HTTP server on this host for a handler class, gives its address."""
     with contextlib.ExitStack() as stack:
 
-        def start(handler):
-            server = stack.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
+        def start(handler, host="127.0.0.1"):
+            server = stack.enter_context(http.server.ThreadingHTTPServer((host, 0), handler))
             threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
             stack.callback(server.shutdown)
-            return "http://127.0.0.1:%d" % server.server_port
+            return "http://%s:%d" % (host, server.server_port)
 
         yield start
 
@@ -94,3 +120,70 @@ def nobody():
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield "http://127.0.0.1:%d" % held.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def until():
+    """Waits until a function gives something true, and gives that. It may take long on a busy machine."""
+
+    def wait(function, seconds=30):
+        end = time.monotonic() + seconds
+        while not (found := function()):
+            assert time.monotonic() < end, "nothing after %d s" % seconds
+            time.sleep(0.01)
+        return found
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def lab_hub():
+    """The module of the lab's hub, under a name that nothing else has."""
+    spec = importlib.util.spec_from_file_location("lab_services_hub", REPOSITORY / "tests/lab/services/hub.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def hub(tmp_path, serve, monkeypatch, until, lab_hub):
+    """The lab's hub, empty: put() gives it a model, tell() sets rates and faults, log() tells what was asked."""
+    models, settings = tmp_path / "models", tmp_path / "control.json"
+    models.mkdir()
+    monkeypatch.setattr(sys.modules["settings"], "LOOK", 0)
+    lines = []
+    attributes = {
+        "models": models,
+        "control": lab_hub.Control(settings),
+        "pacer": lab_hub.Pacer(),
+        "write_log": staticmethod(lines.append),
+    }
+    handler = type("Handler", (lab_hub.Handler,), attributes)
+
+    def put(repo, files):
+        for path, content in files.items():
+            (models / repo / path).parent.mkdir(parents=True, exist_ok=True)
+            (models / repo / path).write_bytes(content)
+
+    def tell(**values):
+        new = settings.with_suffix(".new")
+        new.write_text(json.dumps(values))
+        new.replace(settings)
+
+    def log(method="GET", ending="", count=1):
+        """The requests for paths with that ending, at least so many: a line comes a moment after the answer."""
+
+        def find():
+            return [line for line in lines if line["method"] == method and line["path"].endswith(ending)]
+
+        until(lambda: len(find()) >= count)
+        return find()
+
+    def commit(repo):
+        return lab_hub.Model(models, repo).commit()
+
+    yield types.SimpleNamespace(
+        url=serve(handler), handler=handler, models=models, put=put, tell=tell, log=log, commit=commit, lines=lines
+    )
+    # Its connections would be taken for those of a later hub on the same port.
+    huggingface_hub.close_session()

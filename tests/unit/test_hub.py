@@ -5,77 +5,104 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
+import json
 import pathlib
-import types
 
 import huggingface_hub
 import pytest
 from huggingface_hub.utils import filter_repo_objects
 
 from ansible_collections.onecc.vllm.plugins.module_utils.errors import OneccError
-from ansible_collections.onecc.vllm.plugins.module_utils.hub import choose, describe, explain, pending, snapshot_path
+from ansible_collections.onecc.vllm.plugins.module_utils.hub import choose, describe, explain
 
-LAB_HUB = pathlib.Path(__file__).resolve().parents[1] / "lab" / "services" / "hub.py"
-OPEN, GATED, TOKEN = "owner/open", "owner/gated", "hf_right"
-FILES = {"config.json": b'{"model_type": "llama"}', "model.safetensors": b"\0" * 1000, "original/params.json": b"{}"}
-LIST = [{"path": path, "size": len(content)} for path, content in FILES.items()]
+OPEN, GATED, PRIVATE = "owner/open", "owner/gated", "owner/private"
+# Tokens: of an account that may read everything, of one that may not, of none.
+GOOD, OTHER, WRONG = "hf_good", "hf_other", "hf_wrong"
+FILES = {
+    "config.json": b'{"model_type": "llama"}',
+    "model.bin": b"\0" * 900,
+    "model.safetensors": b"\0" * 1000,
+    "original/params.json": b"{}",
+}
+# What `git hash-object` says of the small files, and `sha256sum` of those in LFS.
+BLOBS = {
+    "config.json": "230d5f4da0da586aad26ead694ea67cd15bd6df1",
+    "model.bin": "fa807c957eafe34b850cb453a096df2e5899f0902a837fccd59f9aafa869fb44",
+    "model.safetensors": "541b3e9daa09b20bf85fa273e5cbd3e80185aa4ec298e765db87742b70138a53",
+    "original/params.json": "9e26dfeeb6e641a33dae4961196235bdb965b21b",
+}
+LIST = [{"path": path, "size": len(content), "blob": BLOBS[path]} for path, content in FILES.items()]
+CONFIG, BIN, SAFETENSORS, PARAMS = LIST
 
 
 @pytest.fixture
-def hub(tmp_path, serve):
-    """The lab's hub with an open and a gated model."""
-    spec = importlib.util.spec_from_file_location("lab_hub", LAB_HUB)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    models = tmp_path / "models"
-    for repo in (OPEN, GATED):
-        for path, content in FILES.items():
-            (models / repo / path).parent.mkdir(parents=True, exist_ok=True)
-            (models / repo / path).write_bytes(content)
-    (models / GATED / ".gated").write_text(TOKEN)
-    url = serve(type("Handler", (module.Handler,), {"models": models}))
-    return types.SimpleNamespace(url=url, commit=lambda repo: module.Model(models, repo).commit())
+def models(hub):
+    """The hub with an open, a gated and a private model, and two accounts."""
+    for repo in (OPEN, GATED, PRIVATE):
+        hub.put(repo, FILES)
+    (hub.models / GATED / ".gated").write_text(GOOD)
+    (hub.models / PRIVATE / ".private").write_text(GOOD)
+    (hub.models / ".accounts").write_text(f"{GOOD}\n{OTHER}\n")
+    return hub
 
 
-def ask(url, repo=OPEN, revision="main", include=None, exclude=(), token=None):
+def ask(url, repo=OPEN, revision="main", include=(), exclude=(), duplicates=False, token=None):
     api = huggingface_hub.HfApi(endpoint=url, token=token or False)
-    params = {"repo": repo, "revision": revision, "include": include, "exclude": list(exclude)}
-    return describe(api, huggingface_hub, params)
+    params = {"repo": repo, "revision": revision, "duplicates": duplicates}
+    return describe(api, huggingface_hub, params | {"include": list(include), "exclude": list(exclude)})
 
 
 @pytest.mark.parametrize(
     ("repo", "asked", "files", "left_out_size"),
     [
-        pytest.param(OPEN, {}, LIST, 0, id="all"),
-        pytest.param(OPEN, {"exclude": ["original/*"]}, LIST[:2], 2, id="excluded"),
-        pytest.param(OPEN, {"include": ["*.json"], "exclude": ["original/"]}, LIST[:1], 1002, id="included"),
-        pytest.param(OPEN, {"token": "hf_any"}, LIST, 0, id="a-token-nobody-asked-for"),
-        pytest.param(GATED, {"token": TOKEN}, LIST, 0, id="gated-with-the-right-token"),
+        pytest.param(OPEN, {}, [CONFIG, SAFETENSORS, PARAMS], 900, id="no-other-format-of-the-same"),
+        pytest.param(OPEN, {"duplicates": True}, LIST, 0, id="all"),
+        pytest.param(OPEN, {"exclude": ["original/*"]}, [CONFIG, SAFETENSORS], 902, id="excluded"),
+        pytest.param(OPEN, {"exclude": ["*.safetensors"]}, [CONFIG, BIN, PARAMS], 1000, id="the-other-format"),
+        pytest.param(OPEN, {"include": ["*.json"], "exclude": ["original/"]}, [CONFIG], 1902, id="included"),
+        pytest.param(OPEN, {"token": OTHER}, [CONFIG, SAFETENSORS, PARAMS], 900, id="a-token-nobody-asked-for"),
+        pytest.param(GATED, {"token": GOOD}, [CONFIG, SAFETENSORS, PARAMS], 900, id="gated-with-access"),
+        pytest.param(PRIVATE, {"token": GOOD}, [CONFIG, SAFETENSORS, PARAMS], 900, id="private-with-access"),
     ],
 )
-def test_describe(hub, repo, asked, files, left_out_size):
-    assert ask(hub.url, repo, **asked) == {
-        "commit": hub.commit(repo),
+def test_describe(models, repo, asked, files, left_out_size):
+    assert ask(models.url, repo, **asked) == {
+        "commit": models.commit(repo),
+        "all_files": LIST,
         "files": files,
         "size": sum(file["size"] for file in files),
         "left_out_size": left_out_size,
     }
 
 
-def test_describe_at_a_commit(hub):
-    commit = hub.commit(OPEN)
-    assert ask(hub.url, revision=commit)["commit"] == commit
+def test_describe_at_a_commit(models):
+    commit = models.commit(OPEN)
+    assert ask(models.url, revision=commit)["commit"] == commit
+
+
+def test_blobs_have_the_names_that_huggingface_hub_gives_them(models, tmp_path):
+    """In a cache of huggingface_hub's own making."""
+    huggingface_hub.snapshot_download(OPEN, endpoint=models.url, token=False, cache_dir=tmp_path / "cache")
+    blobs = pathlib.Path(tmp_path / "cache" / "models--owner--open" / "blobs")
+    sizes = {path.name: path.stat().st_size for path in blobs.iterdir()}
+    assert sizes == {file["blob"]: file["size"] for file in ask(models.url)["all_files"]}
 
 
 NO_MODEL = (
     "no such model, or none that the token may see. "
     "Check the spelling of the name (OWNER/NAME); a private or gated model needs a token (HF_TOKEN)."
 )
-RESTRICTED = (
-    "that its access is restricted. "
+NO_TOKEN = (
+    "that its access is restricted, and no token. "
     "Ask for access on the model's page, and give the token of an account that has it (HF_TOKEN)."
+)
+NO_ACCESS = (
+    "that the account of the token has no access to it. "
+    "Ask for access on the model's page (HUB/owner/gated), and run this again once it is granted."
+)
+NO_ACCOUNT = (
+    "that the hub does not know the token. "
+    "Give a token that is valid (HF_TOKEN); tokens end when they expire or are revoked."
 )
 
 
@@ -84,9 +111,9 @@ RESTRICTED = (
     [
         pytest.param({"repo": "owner/none"}, "the model 'owner/none', found " + NO_MODEL, id="no-model"),
         pytest.param(
-            {"repo": "owner/none", "token": TOKEN},
+            {"repo": "owner/none", "token": GOOD},
             "the model 'owner/none', found " + NO_MODEL,
-            id="no-model-with-token",
+            id="no-model-with-a-token",
         ),
         pytest.param({"repo": "a/b/c"}, "the model 'a/b/c', found " + NO_MODEL, id="not-a-name"),
         pytest.param(
@@ -97,22 +124,39 @@ RESTRICTED = (
         ),
         pytest.param(
             {"include": ["*.nothing"]},
-            "files of 'owner/open' that fit the patterns, found none of its 3 files. "
+            "files of 'owner/open' that fit the patterns, found none of its 4 files. "
             "Correct the patterns to include and to exclude.",
             id="no-file-fits",
         ),
-        pytest.param({"repo": GATED}, "the model 'owner/gated', found " + RESTRICTED, id="gated-without-token"),
+        pytest.param({"repo": GATED}, "the model 'owner/gated', found " + NO_TOKEN, id="gated-without-a-token"),
         pytest.param(
-            {"repo": GATED, "token": "hf_wrong"},
-            "the model 'owner/gated', found " + RESTRICTED,
-            id="gated-with-the-wrong-token",
+            {"repo": GATED, "token": OTHER},
+            "the model 'owner/gated', found " + NO_ACCESS,
+            id="gated-without-access",
+        ),
+        pytest.param({"repo": PRIVATE}, "the model 'owner/private', found " + NO_MODEL, id="private-without-a-token"),
+        pytest.param(
+            {"repo": PRIVATE, "token": OTHER},
+            "the model 'owner/private', found " + NO_MODEL,
+            id="private-without-access",
+        ),
+        pytest.param({"token": WRONG}, "the model 'owner/open', found " + NO_ACCOUNT, id="a-token-of-nobody"),
+        pytest.param(
+            {"repo": GATED, "token": WRONG},
+            "the model 'owner/gated', found " + NO_ACCOUNT,
+            id="gated-with-a-token-of-nobody",
+        ),
+        pytest.param(
+            {"repo": PRIVATE, "token": WRONG},
+            "the model 'owner/private', found " + NO_ACCOUNT,
+            id="private-with-a-token-of-nobody",
         ),
     ],
 )
-def test_what_the_hub_refuses(hub, asked, text):
+def test_what_the_hub_refuses(models, asked, text):
     with pytest.raises(OneccError) as caught:
-        ask(hub.url, **asked)
-    assert str(caught.value) == "%s: expected %s" % (hub.url, text)
+        ask(models.url, **asked)
+    assert str(caught.value) == "%s: expected %s" % (models.url, text.replace("HUB", models.url))
 
 
 @pytest.mark.parametrize(
@@ -121,6 +165,7 @@ def test_what_the_hub_refuses(hub, asked, text):
         pytest.param(401, "no such model, or none that the token may see", id="401"),
         pytest.param(403, "that the token may not read it", id="403"),
         pytest.param(404, "no such model, or none that the token may see", id="404"),
+        pytest.param(429, "HTTP status 429", id="429"),
         pytest.param(500, "HTTP status 500", id="500"),
         pytest.param(503, "HTTP status 503", id="503"),
     ],
@@ -131,6 +176,57 @@ def test_what_another_hub_refuses(replay, status, found):
     with pytest.raises(OneccError) as caught:
         ask(mirror.url)
     assert (caught.value.where, caught.value.found) == (mirror.url, found)
+
+
+def sibling(path="model.safetensors", **keys):
+    return {"rfilename": path, "size": 1000} | keys
+
+
+@pytest.fixture
+def mirror(replay):
+    """A hub with one model that has one file, told of in any way."""
+
+    def start(file):
+        info = {"_id": "1", "id": OPEN, "sha": "0" * 40, "private": False, "gated": False, "tags": []}
+        info |= {"downloads": 0, "likes": 0, "siblings": [file]}
+        answer = (200, "application/json", json.dumps(info).encode())
+        return replay({"/api/models/owner/open/revision/main?blobs=true": answer}).url
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("file", "expected", "found"),
+    [
+        pytest.param(sibling(blobId="541b3e9d"), "a hash for model.safetensors", "'541b3e9d'", id="half-a-hash"),
+        pytest.param(sibling(), "a hash for model.safetensors", "none", id="no-hash"),
+        pytest.param(sibling(blobId=""), "a hash for model.safetensors", "none", id="an-empty-hash"),
+        pytest.param(
+            sibling(blobId="../" * 12 + "etc/"), "a hash for model.safetensors", "'%setc/'" % ("../" * 12), id="a-path"
+        ),
+        pytest.param(
+            sibling("../../x", blobId="0" * 40), "files below the model", "one named '../../x'", id="a-file-above"
+        ),
+        pytest.param(
+            sibling("a/../../x", blobId="0" * 40), "files below the model", "one named 'a/../../x'", id="by-a-detour"
+        ),
+        pytest.param(
+            sibling("/etc/x", blobId="0" * 40), "files below the model", "one named '/etc/x'", id="at-the-root"
+        ),
+    ],
+)
+def test_a_hub_that_cannot_be_relied_on(mirror, file, expected, found):
+    """Names of files and of their blobs become paths, and what has no hash cannot be checked."""
+    url = mirror(file)
+    with pytest.raises(OneccError) as caught:
+        ask(url)
+    assert (caught.value.where, caught.value.expected, caught.value.found) == (url, expected, found)
+
+
+@pytest.mark.parametrize("path", ["..config", "a..b/c..", "sub/.hidden", "a/.../b"])
+def test_names_with_dots(mirror, path):
+    url = mirror(sibling(path, blobId="0" * 40))
+    assert ask(url)["files"] == [{"path": path, "size": 1000, "blob": "0" * 40}]
 
 
 def test_no_hub(nobody):
@@ -145,50 +241,38 @@ def test_an_error_without_text():
 @pytest.mark.parametrize(
     ("include", "exclude", "chosen"),
     [
-        pytest.param(None, [], "config.json model.safetensors original/a.pth original/sub/b.json", id="all"),
-        pytest.param(None, None, "config.json model.safetensors original/a.pth original/sub/b.json", id="no-lists"),
+        pytest.param([], [], "config.json model.safetensors original/a.pth original/sub/b.json", id="all"),
         pytest.param(["*.json"], [], "config.json original/sub/b.json", id="a-star-crosses-slashes"),
         pytest.param(["*.json", "*.pth"], [], "config.json original/a.pth original/sub/b.json", id="either"),
-        pytest.param(None, ["original/*"], "config.json model.safetensors", id="not-below"),
-        pytest.param(None, ["original/"], "config.json model.safetensors", id="slash-at-the-end"),
+        pytest.param([], ["original/*"], "config.json model.safetensors", id="not-below"),
+        pytest.param([], ["original/"], "config.json model.safetensors", id="slash-at-the-end"),
         pytest.param(["original/"], [], "original/a.pth original/sub/b.json", id="only-below"),
         pytest.param(["*.json"], ["original/"], "config.json", id="exclude-wins"),
-        pytest.param(None, ["original"], "config.json model.safetensors original/a.pth original/sub/b.json", id="name"),
+        pytest.param([], ["original"], "config.json model.safetensors original/a.pth original/sub/b.json", id="name"),
         pytest.param(["CONFIG.json"], [], "", id="case-matters"),
         pytest.param(["model.safetensor?"], [], "model.safetensors", id="question-mark"),
     ],
 )
 def test_choose_as_huggingface_hub_does(include, exclude, chosen):
     paths = ["config.json", "model.safetensors", "original/a.pth", "original/sub/b.json"]
-    assert choose([{"path": path} for path in paths], include, exclude) == [{"path": path} for path in chosen.split()]
-    assert list(filter_repo_objects(paths, allow_patterns=include, ignore_patterns=exclude)) == chosen.split()
-
-
-def test_a_snapshot_is_complete_when_huggingface_hub_says_so(hub, tmp_path):
-    model, cache = ask(hub.url, exclude=["original/"]), str(tmp_path / "cache")
-    folder = snapshot_path(cache, OPEN, model["commit"])
-    assert pending(model["files"], folder) == model["files"]
-
-    path = huggingface_hub.snapshot_download(
-        OPEN, revision=model["commit"], cache_dir=cache, ignore_patterns=["original/"], endpoint=hub.url, token=False
-    )
-    assert path == folder
-    assert pending(model["files"], folder) == []
-
-    # The snapshot's files are links to blobs, here one that was cut short and one that is gone.
-    with open(os.path.join(folder, "model.safetensors"), "r+b") as stream:
-        stream.truncate(999)
-    assert pending(model["files"], folder) == [{"path": "model.safetensors", "size": 1000}]
-    os.remove(os.path.realpath(os.path.join(folder, "config.json")))
-    assert pending(model["files"], folder) == model["files"]
+    found = choose([{"path": path} for path in paths], include, exclude, False)
+    assert found == [{"path": path} for path in chosen.split()]
+    # To huggingface_hub, an empty list to include is not the same as none.
+    assert list(filter_repo_objects(paths, allow_patterns=include or None, ignore_patterns=exclude)) == chosen.split()
 
 
 @pytest.mark.parametrize(
-    ("repo", "folder"),
+    ("paths", "exclude", "duplicates", "chosen"),
     [
-        pytest.param("owner/name-1.0", "/cache/models--owner--name-1.0/snapshots/abc", id="owner-and-name"),
-        pytest.param("gpt2", "/cache/models--gpt2/snapshots/abc", id="name-alone"),
+        pytest.param("a.bin b.safetensors c.json", [], False, "b.safetensors c.json", id="left-out"),
+        pytest.param("a.bin b.safetensors c.json", [], True, "a.bin b.safetensors c.json", id="asked-for"),
+        pytest.param("a.bin c.json", [], False, "a.bin c.json", id="nothing-else"),
+        pytest.param("a.bin b.safetensors", ["*.safetensors"], False, "a.bin", id="the-other-is-excluded"),
+        pytest.param("sub/a.bin sub/b.safetensors", [], False, "sub/b.safetensors", id="below"),
+        pytest.param("a.bin.json b.safetensors", [], False, "a.bin.json b.safetensors", id="not-at-the-end"),
+        pytest.param("a.pth b.safetensors c.gguf", [], False, "a.pth b.safetensors c.gguf", id="other-formats"),
     ],
 )
-def test_snapshot_path(repo, folder):
-    assert snapshot_path("/cache", repo, "abc") == folder
+def test_choose_one_format(paths, exclude, duplicates, chosen):
+    found = choose([{"path": path} for path in paths.split()], [], exclude, duplicates)
+    assert [file["path"] for file in found] == chosen.split()
