@@ -32,6 +32,12 @@ REFUSALS = {"GatedRepoError", "RepositoryNotFoundError", "RevisionNotFoundError"
 PASSING = {408, 425, 429}
 
 
+def log(text):
+    """Into the log of the job."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
 def is_storage(error):
     """Whether an error is one of the file system; those of the network have no number."""
     return isinstance(error, OSError) and error.errno is not None and getattr(error, "response", None) is None
@@ -228,7 +234,7 @@ class Share:
                     json.dump(told, stream)
             except OSError as error:
                 # Whoever watches sees less; the download itself says what is wrong with the storage.
-                print("progress: %s" % error, file=sys.stderr, flush=True)
+                log("progress: %s" % error)
 
     def went(self, count):
         with self.counting:
@@ -318,7 +324,7 @@ class Share:
                 raise
             except Exception as error:
                 self.judge(error)
-                print("%s: %s: %s" % (file["path"], type(error).__name__, error), file=sys.stderr, flush=True)
+                log("%s: %s: %s" % (file["path"], type(error).__name__, error))
                 if time.monotonic() - max(self.last_byte, since) > self.patience:
                     raise explain(error, self.repo, self.commit, self.endpoint) from error
                 if self.stopped.wait(pause):

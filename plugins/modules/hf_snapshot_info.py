@@ -166,7 +166,6 @@ def main():
     commit = hf_cache.resolve(cache, params["commit"])
     result = {
         "changed": False,
-        "known": False,
         "commit": commit,
         # Not called path: Ansible adds owner, mode and size of what a module returns as path.
         "folder": cache.snapshot(commit),
@@ -176,7 +175,7 @@ def main():
     if all_files is None:
         all_files = (hf_cache.read_manifest(cache, commit) or {}).get("all_files")
     if all_files is None:
-        module.exit_json(**result)
+        module.exit_json(known=False, **result)
     files = choose(all_files, params["include"], params["exclude"], params["duplicates"])
     seen = hf_cache.survey(cache, files, params["trust"])
     todo = [file for file in seen if file["state"] != "verified"]
@@ -185,7 +184,8 @@ def main():
     # A blob may be there under several names.
     work = {file["blob"]: file for file in todo}.values()
     module.exit_json(
-        **dict(result, known=True),
+        known=True,
+        **result,
         complete=bool(seen) and linked and not todo and not unnoted,
         all_files=all_files,
         size=sum(file["size"] for file in seen),

@@ -29,7 +29,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "integration"))
 
 from lab import ROOT, SHARED, Lab
-from lab_hub import ENDPOINT, Hub, model, spread
+from lab_hub import ENDPOINT, Hub, model, on_disk, spread
 
 REPO = "lab/bench"
 RATE = 8_000_000
@@ -52,7 +52,7 @@ def must(play):
 
 def role_seconds(play):
     """The time that the tasks of the role took, each until the next one began."""
-    marks = [(when, role) for when, role in play.tasks] + [(play.end, "")]
+    marks = [*play.tasks, (play.end, "")]
     return sum(after - when for (when, role), (after, _role) in itertools.pairwise(marks) if role == ROLE)
 
 
@@ -82,13 +82,13 @@ def after_a_kill(scratch, hub):
     plays = []
     thread = threading.Thread(target=lambda: plays.append(lab.play("download", model_download_repo=REPO)))
     thread.start()
-    while on_disk() < TOTAL / 2:
+    while on_disk(FOLDER) < TOTAL / 2:
         time.sleep(0.2)
     lab.on("node01", "kill -9 $(cat /var/lib/onecc/download/lock)")
     thread.join()
     if plays[0].rc == 0:
         sys.exit("expected the run with a killed job to fail:\n" + plays[0].text)
-    missing = TOTAL - on_disk()
+    missing = TOTAL - on_disk(FOLDER)
     hub.mark()
     must(lab.play("download", model_download_repo=REPO))
     return sum(hub.sent().values()) / missing, missing
@@ -105,10 +105,6 @@ def nothing_to_do(commit):
     return time.monotonic() - start
 
 
-def on_disk():
-    return sum(path.stat().st_size for path in FOLDER.glob("blobs/*"))
-
-
 def main():
     hub = Hub()
     result = {"date": datetime.date.today().isoformat(), "bytes": TOTAL, "files": len(SIZES), "rate_per_node": RATE}
@@ -122,11 +118,11 @@ def main():
         say("hf download on one node: about %d s" % (TOTAL / RATE))
         plain, version = by_hand(Lab(1, scratch))
         result |= {"huggingface_hub": version, "hf_download_s": round(plain, 1)}
-        rows = [("hf download, 1 node", plain, None)]
+        rows = [("hf download, 1 node", plain, "")]
         for nodes in (1, 2, 4):
             say("model_download with %d: about %d s" % (nodes, TOTAL / RATE / nodes))
             role, whole = ours(scratch, nodes)
-            rows.append(("model_download, %d node%s" % (nodes, "s"[: nodes > 1]), role, whole))
+            rows.append(("model_download, %d node%s" % (nodes, "s"[: nodes > 1]), role, "%.1f" % whole))
             result |= {"role_%d_s" % nodes: round(role, 1), "playbook_%d_s" % nodes: round(whole, 1)}
             result["ratio_%d_nodes" % nodes] = round(role / plain, 3)
         say("one node killed halfway, and again")
@@ -142,7 +138,7 @@ def main():
     print("\n%.2f GB in %d files, %.0f MB/s for each node\n" % (TOTAL / 1e9, len(SIZES), RATE / 1e6))
     print("%-26s %8s %7s %16s" % ("", "seconds", "ratio", "whole playbook"))
     for name, seconds, whole in rows:
-        print("%-26s %8.1f %7.3f %16s" % (name, seconds, seconds / plain, "%.1f" % whole if whole else ""))
+        print("%-26s %8.1f %7.3f %16s" % (name, seconds, seconds / plain, whole))
     print("\nfetched again after a kill halfway: %.3f of what was missing" % ratio)
     print("nothing to do at a pinned commit:   %.2f s, %d requests" % (result["noop_s"], result["noop_requests"]))
     print("\nwritten to %s" % path.relative_to(ROOT))

@@ -59,6 +59,16 @@ class Hub:
         return total
 
 
+def on_disk(folder):
+    """Bytes of a model's files that are there or begun."""
+    total = 0
+    for path in folder.glob("blobs/*"):
+        # One that has just got its final name is counted the next time.
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
+
+
 @contextlib.contextmanager
 def model(repo, sizes, marks=None, seed=7):
     """A model on the hub for a while: files of random bytes.
@@ -91,7 +101,7 @@ def spread(total, files, seed=3):
     :param files: number of shards
     """
     noise = random.Random(seed)
-    weights = [noise.uniform(0.8, 1.0) for _ in range(files)]
+    weights = [noise.uniform(0.8, 1.0) for _shard in range(files)]
     weights[0], weights[-1] = 1.2, 0.45
     unit = total / sum(weights)
     names = ["model-%05d-of-%05d.safetensors" % (number + 1, files) for number in range(files)]

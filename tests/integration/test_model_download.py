@@ -18,7 +18,7 @@ import time
 import pytest
 
 from lab import MODEL, ROOT, SHARED
-from lab_hub import CACHE, ENDPOINT, Hub, model, spread
+from lab_hub import CACHE, ENDPOINT, Hub, model, on_disk, spread
 
 REPO = "lab/spread"
 GATED = "lab/gated"
@@ -82,11 +82,6 @@ def is_whole():
     """Whether the snapshot shows exactly the bytes that the hub has."""
     root, source = FOLDER / "snapshots" / commit(), CACHE / "models" / REPO
     return snapshot() == CHOSEN and all((root / n).read_bytes() == (source / n).read_bytes() for n in CHOSEN)
-
-
-def on_disk():
-    """Bytes of files that are there or begun, each at most its size."""
-    return sum(path.stat().st_size for path in FOLDER.glob("blobs/*"))
 
 
 def wait_for(what, seconds=60):
@@ -256,14 +251,14 @@ def cut_network(lab):
 def test_interrupted_and_run_again(lab, hub, fault, words):
     hub.set(rate=10 * MEGA)
     begun = Begun(lab, model_download_patience=5)
-    wait_for(lambda: on_disk() > 0.4 * TOTAL)
+    wait_for(lambda: on_disk(FOLDER) > 0.4 * TOTAL)
     fault(lab)
     play = begun.end()
     assert play.rc != 0, play.text
     assert all(word in plain(play) for word in words), play.text
     assert not list(FOLDER.glob("snapshots/*"))
     lab.on("node01", "ip route del blackhole 198.18.0.2/32 2>/dev/null", check=False)
-    missing = TOTAL - on_disk()
+    missing = TOTAL - on_disk(FOLDER)
     assert 0 < missing < TOTAL
     hub.mark()
     hub.set()
@@ -279,7 +274,7 @@ def test_interrupted_and_run_again(lab, hub, fault, words):
 def test_short_cut_of_the_network_is_waited_out(lab, hub):
     hub.set(rate=10 * MEGA)
     begun = Begun(lab)
-    wait_for(lambda: on_disk() > 0.2 * TOTAL)
+    wait_for(lambda: on_disk(FOLDER) > 0.2 * TOTAL)
     lab.on("node01", "ip link set lo up; iptables -w -I INPUT -s 198.18.0.2 -j DROP", check=False)
     cut_network(lab)
     time.sleep(6)
@@ -297,11 +292,11 @@ def test_ansible_killed_and_run_again(lab, hub):
     words = ["ansible-playbook", "-i", str(ROOT / "inventories/lab"), "playbooks/download.yml"]
     words += ["-e", "model_download_repo=" + REPO]
     run = subprocess.Popen(words, cwd=ROOT, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
-    wait_for(lambda: on_disk() > 0.1 * TOTAL)
+    wait_for(lambda: on_disk(FOLDER) > 0.1 * TOTAL)
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
-    before = on_disk()
-    wait_for(lambda: on_disk() > before + 0.1 * TOTAL)
+    before = on_disk(FOLDER)
+    wait_for(lambda: on_disk(FOLDER) > before + 0.1 * TOTAL)
     play = download(lab)
     assert play.rc == 0, play.text
     assert play.changed()
@@ -398,6 +393,8 @@ def test_what_hf_download_has_brought_is_checked_and_kept(lab, hub):
 
 def test_xet(lab, hub):
     """The hub's other protocol: the same files, and what it keeps lies on the nodes' own disks."""
+    # From a download by hand.
+    shutil.rmtree(SHARED / ".cache/huggingface/xet", ignore_errors=True)
     play = download(lab, model_download_transport="xet")
     assert play.rc == 0, play.text
     paths = [entry["path"] for entry in hub.requests() if entry["method"] == "GET"]
@@ -427,7 +424,7 @@ def test_the_token_is_nowhere(lab, hub, monkeypatch):
     texts = []
     thread = threading.Thread(target=lambda: texts.append(download(lab, "-vvvv", "--diff")))
     thread.start()
-    wait_for(lambda: on_disk() > 0.3 * TOTAL)
+    wait_for(lambda: on_disk(FOLDER) > 0.3 * TOTAL)
     assert any(entry["authorized"] for entry in hub.requests())
     during = [secret_places(lab, node, MEMBER) for node in lab.nodes]
     hub.set()
@@ -447,7 +444,7 @@ def test_the_token_is_nowhere(lab, hub, monkeypatch):
 def test_teardown_ends_a_download(lab, hub):
     hub.set(rate=5 * MEGA)
     begun = Begun(lab)
-    wait_for(lambda: on_disk() > 0.1 * TOTAL)
+    wait_for(lambda: on_disk(FOLDER) > 0.1 * TOTAL)
     pids = {node: job(lab, node) for node in lab.nodes}
     play = lab.play("teardown", model_download_repo=REPO)
     assert play.rc == 0, play.text

@@ -66,8 +66,8 @@ def verify(cache, blob, writer="n0"):
     hf_cache.note_verified(cache, writer, blob, hf_cache.looks(cache.blob(blob)))
 
 
-def states(cache, files=FILES, **kwargs):
-    return [(file["state"], file["have"]) for file in hf_cache.survey(cache, files, **kwargs)]
+def states(cache, files=None, **kwargs):
+    return [(file["state"], file["have"]) for file in hf_cache.survey(cache, files or FILES, **kwargs)]
 
 
 @pytest.mark.parametrize(
@@ -479,8 +479,8 @@ def test_a_cache_can_be_moved(filled, tmp_path):
     assert all(hf_cache.is_linked(moved, COMMIT, file) for file in FILES)
 
 
-def note(cache, revision, commit=COMMIT, all_files=FILES):
-    for path, text in hf_cache.missing_notes(cache, REPO, commit, revision, all_files).items():
+def note(cache, revision, commit=COMMIT, all_files=None):
+    for path, text in hf_cache.missing_notes(cache, REPO, commit, revision, all_files or FILES).items():
         hf_cache.write_atomically(path, text)
 
 
