@@ -41,6 +41,9 @@ options:
     type: list
     elements: str
     default: []
+  state_dir:
+    description: The folder in which M(onecc.vllm.hf_download) keeps its job on this node.
+    type: path
   trust:
     description: Whether to take earlier checks of files as good. If not, all files are to be read again.
     type: bool
@@ -134,6 +137,11 @@ free:
   returned: success
   type: int
   sample: 10995116277760
+running:
+  description: Whether a job of an earlier run is still downloading on this node. False without O(state_dir).
+  returned: success
+  type: bool
+  sample: false
 write_error:
   description: Why no file can be made in O(cache_dir), or where it will be. Empty if one can.
   returned: success
@@ -144,6 +152,7 @@ write_error:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.onecc.vllm.plugins.module_utils import hf_cache
+from ansible_collections.onecc.vllm.plugins.module_utils.background import Background
 from ansible_collections.onecc.vllm.plugins.module_utils.hub import PATTERN_OPTIONS, REPO_OPTION, choose
 
 
@@ -157,6 +166,7 @@ def main():
             all_files={"type": "list", "elements": "dict"},
             cache_dir={"type": "path", "required": True},
             nodes={"type": "list", "elements": "str", "default": []},
+            state_dir={"type": "path"},
             trust={"type": "bool", "default": True},
         ),
         supports_check_mode=True,
@@ -170,6 +180,7 @@ def main():
         # Not called path: Ansible adds owner, mode and size of what a module returns as path.
         "folder": cache.snapshot(commit),
         "write_error": hf_cache.why_not_writable(cache.blobs),
+        "running": bool(params["state_dir"]) and Background(params["state_dir"]).running(),
     }
     all_files = params["all_files"]
     if all_files is None:
