@@ -38,7 +38,8 @@ class ActionModule(ActionBase):
             if seen.get("failed") or seen.get("skipped"):
                 return seen
             now = time.monotonic()
-            watch.see(seen["nodes"], now)
+            for text in watch.see(seen["nodes"], now):
+                display.display(text)
             if watch.ended(now):
                 break
             if mode == "in place":

@@ -16,6 +16,7 @@ import traceback
 from .errors import OneccError
 
 GRACE = 10
+STOPPED = "another run has ended this one: there is one job for each node. Run this again if it is still wanted."
 
 
 class Background:
@@ -82,6 +83,8 @@ class Background:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, sign)
             if self._wait_for_end(GRACE):
+                if self.result() is None:
+                    self._note({"failed": True, "msg": STOPPED})
                 return True
         raise OneccError(
             self.lock_path,
@@ -134,6 +137,9 @@ class Background:
         except BaseException as error:
             traceback.print_exc()
             result = {"failed": True, "msg": "%s: %s" % (type(error).__name__, error), "log": self.log_path}
+        self._note(result)
+
+    def _note(self, result):
         new = self.result_path + ".new"
         with open(new, "w", encoding="utf-8") as stream:
             json.dump(result, stream)

@@ -24,8 +24,8 @@ import tempfile
 import time
 
 from .errors import OneccError
+from .hub import COMMIT
 
-COMMIT = re.compile(r"[0-9a-f]{40}")
 PARTIAL = ".onecc.incomplete"
 # What huggingface_hub leaves when it is cut off; it does not pick them up again.
 FOREIGN_PARTIAL = re.compile(r"([0-9a-f]{40,64})(\.[0-9a-f]{8})?\.incomplete$")

@@ -224,6 +224,8 @@ class Share:
                     "checked": self.checked,
                     "files": len(self.files),
                     "ready": self.ready,
+                    "refetched": list(self.refetched),
+                    "message": str(self.error or ""),
                 }
             if state != "running":
                 self.stopped.set()
@@ -256,6 +258,12 @@ class Share:
             if self.stopped.is_set():
                 raise Stopped
             path = self.cache.blob(file["blob"])
+            if file["state"] == "missing" and (hf_cache.looks(path) or {}).get("size") == file["size"]:
+                # Somebody has brought it since the plan was made.
+                with self.counting:
+                    self.total -= file["size"] - file["have"]
+                    self.check_total += file["size"]
+                file = dict(file, state="unverified")
             if file["state"] == "unverified":
                 # As it looks before it is read: a change in between is a change.
                 look = hf_cache.looks(path)
@@ -352,12 +360,16 @@ class Share:
         """An error of the file system in words that say what to do."""
         if hf_cache.is_full(error):
             missing = self.total - self.fetched
+            free = hf_cache.free_space(self.cache.cache_dir) / 1e9
+            found = "no space left (%.1f GB free now); it was filled meanwhile" % free
+            remedy = "Free space there"
+            if error.errno == errno.EDQUOT:
+                found, remedy = "that the quota is used up", "Raise the quota of the user that writes there"
             return OneccError(
                 self.cache.cache_dir,
                 "%.1f GB more for this node's share of the model" % (missing / 1e9),
-                "no space left (%.1f GB free now); it was filled meanwhile"
-                % (hf_cache.free_space(self.cache.cache_dir) / 1e9),
-                "Free space there and run this again: it goes on with what is there.",
+                found,
+                "%s and run this again: it goes on with what is there." % remedy,
             )
         return OneccError(
             self.cache.cache_dir,

@@ -10,7 +10,8 @@ import re
 
 from .errors import OneccError
 
-# sha256, or git's id of a file.
+# A commit's id; sha256, or git's id of a file.
+COMMIT = re.compile(r"[0-9a-f]{40}")
 BLOB = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 
 REPO_OPTION = {"repo": {"type": "str", "required": True}}
@@ -46,6 +47,10 @@ def describe(api, hub, params, timeout=20):
     except Exception as error:
         # What else may come depends on the transport, which changes with huggingface_hub's version.
         raise explain(error, repo, revision, api.endpoint) from error
+    if not COMMIT.fullmatch(info.sha or ""):
+        raise OneccError(
+            api.endpoint, "the commit of '%s'" % repo, "'%s'" % info.sha, "Use a hub or mirror that names commits."
+        )
     if not chosen:
         raise OneccError(
             api.endpoint,

@@ -11,7 +11,7 @@ import os
 from .errors import OneccError
 
 INDEX = "model.safetensors.index.json"
-REMEDY = "Copy the model again, or set model_download_repo to have it fetched."
+REMEDY = "Copy the model again, or leave model_download_path empty to have it fetched."
 
 
 def wrong(path, expected, found):
@@ -66,6 +66,11 @@ def look(path, roots=()):
     """
     if not os.path.isdir(path):
         raise wrong(path, "a folder with a model", "a file" if os.path.exists(path) else "nothing")
+    for name in sorted(os.listdir(path)):
+        # Containers mount these folders, and nothing that a link leads to elsewhere.
+        real_path = os.path.realpath(os.path.join(path, name))
+        if not any(real_path.startswith(os.path.realpath(root) + "/") for root in [path, *roots]):
+            raise wrong(os.path.join(path, name), "a file in the folder itself", "a link to %s" % real_path)
     read_json(os.path.join(path, "config.json"))
     index = os.path.join(path, INDEX)
     if os.path.exists(index):
@@ -79,9 +84,6 @@ def look(path, roots=()):
         file = os.path.join(path, name)
         if not os.path.isfile(file):
             raise wrong(file, "the file that %s names" % INDEX, "nothing")
-        real_path = os.path.realpath(file)
-        if not any(real_path.startswith(os.path.realpath(root) + "/") for root in [path, *roots]):
-            raise wrong(file, "a file in the folder itself", "a link to %s" % real_path)
         size += (real := os.path.getsize(file))
         if real != (told := expected_size(file)):
             raise wrong(file, "%d bytes, as its header says" % told, "%d" % real)

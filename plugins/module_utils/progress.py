@@ -46,14 +46,19 @@ class Watch:
 
         :param told: dictionary from node to what it tells, see hf_fetch.Share.tell
         :param now: time in seconds
+        :return: what is worth a line of its own: shares that have just failed
         """
+        news = []
         for node, new in told.items():
+            if new.get("state") == "failed" and not self.is_over(node):
+                news.append("%s has failed: %s" % (node, new.get("message", "")))
             if new.get("beat") != self.told.get(node, {}).get("beat"):
                 self.heard[node] = now
             self.told[node] = new
         self.looks.append((now, {node: self.went(node) for node in self.nodes}))
         while len(self.looks) > 2 and now - self.looks[1][0] >= WINDOW:
             self.looks.pop(0)
+        return news
 
     def went(self, node):
         """Bytes that a node has fetched, or read to check them."""
@@ -116,4 +121,7 @@ class Watch:
                 words.append(
                     "%s %s in %s, %s/s (%s)" % (verb, human(size), clock(seconds), human(size / seconds), each)
                 )
+        refetched = sorted(path for told in self.told.values() for path in told.get("refetched", []))
+        if refetched:
+            words.append("found corrupt and fetched again: %s" % ", ".join(refetched))
         return "; ".join(words) or "nothing fetched in %s" % clock(seconds)

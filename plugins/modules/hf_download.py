@@ -23,8 +23,8 @@ author:
 options:
   state:
     description:
-      - V(started) starts the job with O(files); a job of an earlier run must be V(stopped) first, on all nodes, since
-        it may be writing what is now another node's share.
+      - V(started) starts the job with O(files), after it has ended one of an earlier run on this node. On other nodes
+        such jobs must be V(stopped) first, since they may be writing what is now this node's share.
       - V(finished) waits for the end of the job and tells how it went.
       - V(stopped) ends the job if one runs.
     type: str
@@ -161,6 +161,7 @@ def start(module, job):
 
     # What an earlier run told must not be taken for this one's.
     share.tell("running")
+    job.stop()
     job.start(work)
     module.exit_json(changed=True)
 

@@ -68,6 +68,8 @@ nodes:
       checked: 0
       files: 3
       ready: 1
+      refetched: []
+      message: ''
 """
 
 import json
@@ -86,8 +88,8 @@ def look(cache, nodes):
         try:
             with open(cache.progress(node), encoding="utf-8") as stream:
                 told[node] = json.load(stream)
-        except (FileNotFoundError, ValueError):
-            # Not there yet, or just being written.
+        except (OSError, ValueError):
+            # Not there yet, just being written, or not to be read for the moment.
             continue
     return told
 

@@ -15,12 +15,12 @@ import sys
 import pytest
 
 from ansible_collections.onecc.vllm.plugins.module_utils import background
-from ansible_collections.onecc.vllm.plugins.module_utils.background import Background
+from ansible_collections.onecc.vllm.plugins.module_utils.background import STOPPED, Background
 
 SCRIPT = """
 import os, signal, sys, time
 sys.path.insert(0, sys.argv[1])
-from ansible_collections.onecc.vllm.plugins.module_utils.background import Background
+from ansible_collections.onecc.vllm.plugins.module_utils.background import STOPPED, Background
 from ansible_collections.onecc.vllm.plugins.module_utils.errors import OneccError
 
 def here(name):
@@ -199,14 +199,14 @@ def test_who_may_look(starter):
 def test_stop(starter):
     starter.start_long()
     assert starter.job.stop() is True
-    assert (starter.job.running(), starter.job.result(), starter.job.stop()) == (False, None, False)
+    assert (starter.job.running(), starter.job.result()["msg"], starter.job.stop()) == (False, STOPPED, False)
 
 
 def test_stop_one_that_does_not_listen(starter, monkeypatch):
     monkeypatch.setattr(background, "GRACE", 0.5)
     starter.start_long(STUBBORN)
     assert starter.job.stop() is True
-    assert (starter.job.running(), starter.job.result()) == (False, None)
+    assert (starter.job.running(), starter.job.result()) == (False, {"failed": True, "msg": STOPPED})
 
 
 def test_stop_one_that_finishes_first(starter):

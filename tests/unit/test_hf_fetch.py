@@ -600,6 +600,8 @@ def test_progress(node, start, until):
         "checked": 0,
         "files": 3,
         "ready": 2,
+        "refetched": [],
+        "message": "",
     }
     node.blob(WEIGHTS).open("wb").close()
     assert errors() == []
@@ -614,6 +616,8 @@ def test_progress(node, start, until):
         "checked": 0,
         "files": 3,
         "ready": 3,
+        "refetched": ["model-1.safetensors"],
+        "message": "",
     }
 
 
@@ -764,7 +768,7 @@ def test_the_hub_of_huggingface_hub(node):
     ("number", "expected", "found"),
     [
         pytest.param(errno.ENOSPC, "0.0 GB more for this node's share of the model", "no space left (", id="full"),
-        pytest.param(errno.EDQUOT, "0.0 GB more for this node's share of the model", "no space left (", id="quota"),
+        pytest.param(errno.EDQUOT, "0.0 GB more for this node's share of the model", "that the quota is", id="quota"),
         pytest.param(errno.EROFS, "storage that takes " + WEIGHTS, "[Errno 30] Read-only file system", id="read-only"),
         pytest.param(errno.ESTALE, "storage that takes " + WEIGHTS, "[Errno 116] Stale file handle", id="stale"),
     ],
