@@ -10,10 +10,10 @@ import fcntl
 import json
 import os
 import signal
-import time
 import traceback
 
 from .errors import OneccError
+from .waiter import wait_until
 
 GRACE = 10
 STOPPED = "another run has ended this one: there is one job for each node. Run this again if it is still wanted."
@@ -51,23 +51,22 @@ class Background:
             stream.close()
         return stream is None
 
-    def _wait_for_end(self, seconds):
-        end = time.monotonic() + seconds
-        while self.running() and time.monotonic() < end:
-            time.sleep(0.1)
-        return not self.running()
+    def wait(self, seconds):
+        """Waits for the end of the job. Whether it has ended."""
+        return wait_until(self.running, lambda running: not running, seconds, 0.1)[1]
 
     def _pid(self):
         """The job's process, 0 if there is none. While the lock is held its holder lives: the number is its own."""
-        end = time.monotonic() + GRACE
-        while self.running() and time.monotonic() < end:
+
+        def look():
+            if not self.running():
+                return "0\n"
             with open(self.lock_path, encoding="utf-8") as stream:
-                text = stream.read()
-            # Just begun, it may not have said yet.
-            if text.endswith("\n"):
-                return int(text)
-            time.sleep(0.05)
-        return 0
+                return stream.read()
+
+        # Just begun, it may not have said yet.
+        text, said, _waited = wait_until(look, lambda text: text.endswith("\n"), GRACE, 0.05)
+        return int(text) if said else 0
 
     def stop(self):
         """Ends the job, if one runs.
@@ -82,7 +81,7 @@ class Background:
             if pid:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, sign)
-            if self._wait_for_end(GRACE):
+            if self.wait(GRACE):
                 if self.result() is None:
                     self._note({"failed": True, "msg": STOPPED})
                 return True

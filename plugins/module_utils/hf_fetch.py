@@ -330,6 +330,8 @@ class Share:
                 return False
             except (OneccError, Stopped):
                 raise
+            # What is left is the network's, in classes that change with huggingface_hub's transport, unless
+            # judge knows better.
             except Exception as error:
                 self.judge(error)
                 log("%s: %s: %s" % (file["path"], type(error).__name__, error))

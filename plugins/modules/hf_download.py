@@ -123,7 +123,6 @@ seconds:
 
 import importlib.util
 import os
-import time
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
@@ -167,8 +166,8 @@ def start(module, job):
 
 
 def finish(module, job):
-    while job.running():
-        time.sleep(0.5)
+    # The job itself has an end: it gives up after some time without a byte.
+    job.wait(float("inf"))
     result = job.result()
     if result is None:
         raise OneccError(

@@ -73,13 +73,13 @@ nodes:
 """
 
 import json
-import time
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.onecc.vllm.plugins.module_utils.hf_cache import Cache
 from ansible_collections.onecc.vllm.plugins.module_utils.hub import REPO_OPTION
 from ansible_collections.onecc.vllm.plugins.module_utils.progress import OVER
+from ansible_collections.onecc.vllm.plugins.module_utils.waiter import wait_until
 
 
 def look(cache, nodes):
@@ -107,11 +107,11 @@ def main():
     )
     cache = Cache(module.params["cache_dir"], module.params["repo"])
     nodes = module.params["nodes"]
-    end = time.monotonic() + module.params["wait"]
-    told = look(cache, nodes)
-    while time.monotonic() < end and not all(told.get(node, {}).get("state") in OVER for node in nodes):
-        time.sleep(0.2)
-        told = look(cache, nodes)
+
+    def over(told):
+        return all(told.get(node, {}).get("state") in OVER for node in nodes)
+
+    told, _over, _waited = wait_until(lambda: look(cache, nodes), over, module.params["wait"], 0.2)
     module.exit_json(changed=False, nodes=told)
 
 

@@ -277,6 +277,7 @@ def test_short_cut_of_the_network_is_waited_out(lab, hub):
     wait_for(lambda: on_disk(FOLDER) > 0.2 * TOTAL)
     lab.on("node01", "ip link set lo up; iptables -w -I INPUT -s 198.18.0.2 -j DROP", check=False)
     cut_network(lab)
+    # How long the network is away: longer than a look of the progress display, much shorter than the patience.
     time.sleep(6)
     lab.on("node01", "iptables -w -D INPUT -s 198.18.0.2 -j DROP", check=False)
     lab.on("node01", "ip route del blackhole 198.18.0.2/32")
