@@ -26,6 +26,8 @@ class Play:
 
     rc: int
     text: str
+    # What failed, with its message, and then the text: what a failed test has to show first.
+    why: str
     stats: dict
     seconds: float
     # When each task began, with its role, and when the last ended: seconds since the epoch.
@@ -63,13 +65,15 @@ class Lab:
             quiet=True,
         )
         text = "\n".join(event["stdout"] for event in events)
+        failed = [event["stdout"] for event in events if event["event"] in ("runner_on_failed", "runner_on_unreachable")]
+        why = "\n".join([*failed, text])
         stats = next(event["event_data"] for event in reversed(events) if event["event"] == "playbook_on_stats")
         tasks = [
             (when(event), event["event_data"].get("role", ""))
             for event in events
             if event["event"] == "playbook_on_task_start"
         ]
-        return Play(run.rc, text, stats, time.monotonic() - start, tasks, when(events[-1]))
+        return Play(run.rc, text, why, stats, time.monotonic() - start, tasks, when(events[-1]))
 
     def on(self, node, command, check=True, timeout=120):
         """What a command prints on a node, over SSH as Ansible goes, as root."""

@@ -42,7 +42,7 @@ def inventory(folder, head="node00", workers="node01", name="hosts.ini", ssh_arg
 def test_check_mode_on_bare_nodes(lab):
     before = lab.fingerprint()
     play = lab.play("deploy", "--check", "--diff")
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     assert lab.fingerprint() == before
 
 
@@ -143,7 +143,7 @@ def test_folder_that_is_not_shared_is_refused(lab):
 
 def test_deploy(lab):
     play = lab.play("deploy")
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     lab.note("deploy_s", round(play.seconds, 1))
     assert set(play.changed()) == set(lab.nodes)
     assert "is served at %s" % lab.endpoint in play.text
@@ -169,7 +169,7 @@ def test_second_deploy_changes_nothing(lab):
     before, fingerprint = lab.all_containers(), lab.fingerprint()
     loads = lab.on("node00", "docker logs onecc-vllm 2>&1").count("Loading weights took")
     play = lab.play("deploy")
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     lab.note("second_deploy_s", round(play.seconds, 1))
     assert not play.changed(), play.text
     assert lab.all_containers() == before
@@ -180,21 +180,21 @@ def test_second_deploy_changes_nothing(lab):
 def test_check_mode_on_a_running_cluster(lab):
     before = lab.fingerprint()
     play = lab.play("deploy", "--check", "--diff")
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     assert not play.changed(), play.text
     assert lab.fingerprint() == before
 
 
 def test_verify_prints_the_completion(lab):
     play = lab.play("verify")
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     assert "ChatCompletion(id=" in play.text
     assert "World Series" in play.text
 
 
 def test_status(lab):
     play = lab.play("status")
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     text = play.text
     for words in ["node00  head    198.18.0.10  alive  1     1", "node01  worker  198.18.0.11  alive  1     1"]:
         assert words in text, text
@@ -249,7 +249,7 @@ def test_hardware_settings_compare_equal(lab, tmp_path):
         "paths": {},
     }
     play = lab.play(playbook, __cluster_node=node)
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     assert "DeviceRequests[0].Count: -1" in play.text
     assert "Devices[0].PathOnHost: /dev/infiniband" in play.text
 
@@ -298,7 +298,7 @@ def test_users_own_directory(lab, tmp_path):
 def test_a_changed_setting_restarts_only_the_engine(lab, extra, limit, name, changed):
     before = lab.all_containers()
     play = lab.play("deploy", **extra)
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     served = lab.client().models.list().data[0]
     assert (served.id, served.max_model_len) == (name, limit)
     after = lab.all_containers()
@@ -316,7 +316,7 @@ def test_a_flag_that_vllm_does_not_know_ends_soon_and_says_so(lab):
 
 def test_the_next_deploy_mends_it(lab):
     play = lab.play("deploy")
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     assert lab.ask().choices[0].finish_reason == "stop"
 
 
@@ -334,7 +334,7 @@ def test_third_node(lab):
     make("lab-up", LAB_NODES="3")
     lab.nodes.append("node02")
     play = lab.play("deploy")
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     assert "3.0/3.0 GPU (3.0 used of 3.0 reserved in placement groups)" in lab.ray_status()
     answer = lab.ask()
     assert answer.choices[0].finish_reason == "stop"
@@ -345,7 +345,7 @@ def test_teardown(lab):
     weights = sorted(SHARED.glob(".cache/huggingface/hub/models--*"))
     assert weights
     play = lab.play("teardown")
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     for node in lab.nodes:
         assert lab.containers(node) == {}
         left = lab.on(node, "ls -d /var/lib/onecc /etc/systemd/system/onecc* /etc/systemd/system/*/onecc*", check=False)
@@ -355,14 +355,14 @@ def test_teardown(lab):
         assert outside == []
     assert sorted(SHARED.glob(".cache/huggingface/hub/models--*")) == weights
     status = lab.play("status")
-    assert status.rc == 0, status.text
+    assert status.rc == 0, status.why
     assert "node01  worker  198.18.0.11  missing" in status.text
     assert "answers   no: nothing is deployed" in status.text
     verify = lab.play("verify")
     assert verify.rc != 0
     assert "node00: expected a deployed endpoint, found nothing" in " ".join(verify.text.split())
     again = lab.play("teardown")
-    assert again.rc == 0, again.text
+    assert again.rc == 0, again.why
     assert not again.changed(), again.text
 
 
@@ -373,14 +373,14 @@ def test_single_node(lab, tmp_path):
     shutil.copytree(CACHE / "models" / MODEL, mine)
     folder = {"model_download_path": "/home/ubuntu/shared/models/mine", "vllm_serve_model_name": MODEL}
     play = lab.play("deploy", inventory=alone, **folder)
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     answer = lab.ask()
     assert answer.choices[0].finish_reason == "stop"
     assert "pp" not in answer.system_fingerprint
     # As the playbook's comment says: from the command line, where every value is text.
     switches = ["-e cluster_teardown_weights=true", "-e cluster_teardown_images=true"]
     play = lab.play("teardown", *switches, inventory=alone)
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     assert lab.containers("node00") == {}
     assert "onecc/vllm" not in lab.on("node00", "docker images")
     assert not list(SHARED.glob(".onecc"))

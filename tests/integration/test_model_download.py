@@ -121,7 +121,7 @@ def plain(play):
 def test_check_mode_lists_what_would_be_fetched(lab, hub):
     before = lab.fingerprint()
     play = download(lab, "--check")
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     assert lab.fingerprint() == before
     for name in CHOSEN:
         assert name in play.text
@@ -133,7 +133,7 @@ def test_check_mode_lists_what_would_be_fetched(lab, hub):
 
 def test_two_nodes_share_the_work(lab, hub):
     play = download(lab, model_download_progress="lines")
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     sent = hub.sent()
     assert set(sent) == {"198.18.0.10", "198.18.0.11"}
     assert sum(sent.values()) == TOTAL
@@ -143,7 +143,7 @@ def test_two_nodes_share_the_work(lab, hub):
     assert is_whole()
     assert "fetched 122 MB in" in play.text
     again = download(lab)
-    assert again.rc == 0, again.text
+    assert again.rc == 0, again.why
     assert not again.changed(), again.text
     assert sum(hub.sent().values()) == TOTAL
 
@@ -222,7 +222,7 @@ def test_disk_that_fills_up_meanwhile(lab, hub):
         hub.set()
         hub.mark()
         play = download(lab, cluster_hf_home=folder)
-        assert play.rc == 0, play.text
+        assert play.rc == 0, play.why
         assert sum(hub.sent().values()) <= 1.1 * (TOTAL - have)
 
 
@@ -263,7 +263,7 @@ def test_interrupted_and_run_again(lab, hub, fault, words):
     hub.mark()
     hub.set()
     play = download(lab)
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     refetched = sum(hub.sent().values()) / missing
     lab.note("refetch_ratio_%s" % fault.__name__, round(refetched, 3))
     assert refetched <= 1.1
@@ -282,7 +282,7 @@ def test_short_cut_of_the_network_is_waited_out(lab, hub):
     lab.on("node01", "iptables -w -D INPUT -s 198.18.0.2 -j DROP", check=False)
     lab.on("node01", "ip route del blackhole 198.18.0.2/32")
     play = begun.end()
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     assert is_whole()
 
 
@@ -299,7 +299,7 @@ def test_ansible_killed_and_run_again(lab, hub):
     before = on_disk(FOLDER)
     wait_for(lambda: on_disk(FOLDER) > before + 0.1 * TOTAL)
     play = download(lab)
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     assert play.changed()
     assert sum(hub.sent().values()) <= 1.1 * TOTAL
     assert is_whole()
@@ -320,7 +320,7 @@ def test_a_flipped_byte_is_found_and_mended(lab, hub, hidden):
     assert not is_whole()
     hub.mark()
     play = download(lab)
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     assert "to check: %.1f MB in 1 files" % (path.stat().st_size / MEGA) in plain(play)
     assert sum(hub.sent().values()) == path.stat().st_size
     assert is_whole()
@@ -330,7 +330,7 @@ def test_every_file_is_read_again_on_demand(lab, hub):
     assert download(lab).rc == 0
     hub.mark()
     play = download(lab, model_download_verify=True, model_download_revision=commit())
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     assert "checked 122 MB in" in play.text
     assert hub.requests() == []
 
@@ -353,7 +353,7 @@ def test_pinned_and_there(lab, hub):
     hub.mark()
     # A hub that cannot be reached is no obstacle.
     play = download(lab, model_download_revision=commit(), model_download_endpoint="http://198.18.0.99")
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     assert "complete and checked: nothing to fetch" in plain(play)
     assert not play.changed()
     assert hub.requests() == []
@@ -371,7 +371,7 @@ def test_refused_in_spite_of_what_is_there(lab, hub, monkeypatch):
     assert "access is restricted" in plain(play)
     assert "set model_download_revision to the commit %s" % there in plain(play), play.text
     play = download(lab, model_download_repo=GATED, model_download_revision=there)
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
 
 
 def test_what_hf_download_has_brought_is_checked_and_kept(lab, hub):
@@ -384,7 +384,7 @@ def test_what_hf_download_has_brought_is_checked_and_kept(lab, hub):
     os.utime(left, (time.time() - 7200,) * 2)
     hub.mark()
     play = download(lab)
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     assert hub.sent() == {}
     assert "to check: 122 MB in 18 files" in plain(play)
     assert not left.exists()
@@ -397,7 +397,7 @@ def test_xet(lab, hub):
     # From a download by hand.
     shutil.rmtree(SHARED / ".cache/huggingface/xet", ignore_errors=True)
     play = download(lab, model_download_transport="xet")
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     paths = [entry["path"] for entry in hub.requests() if entry["method"] == "GET"]
     assert any("/v2/reconstructions/" in path for path in paths)
     assert not any("/resolve/" in path and path.endswith(".safetensors") for path in paths)
@@ -448,7 +448,7 @@ def test_teardown_ends_a_download(lab, hub):
     wait_for(lambda: on_disk(FOLDER) > 0.1 * TOTAL)
     pids = {node: job(lab, node) for node in lab.nodes}
     play = lab.play("teardown", model_download_repo=REPO)
-    assert play.rc == 0, play.text
+    assert play.rc == 0, play.why
     for node, pid in pids.items():
         assert lab.on(node, "ls -d /proc/%s" % pid, check=False) == ""
     assert begun.end().rc != 0

@@ -6,7 +6,22 @@ set -euo pipefail
 name=$1 image=$2 network=$3 address=$4 shared=$5 key=$6 registry=$7 index=$8
 node=onecc-lab-$name
 
-case $(docker inspect --format '{{.State.Status}}' "$node" 2>/dev/null || true) in
+state=$(docker inspect --format '{{.State.Status}}' "$node" 2>/dev/null || true)
+if [ -n "$state" ]; then
+  # A lab that was killed leaves its nodes in the engine, and another checkout's nodes share another folder.
+  has=$(docker inspect --format '{{range .Mounts}}{{if eq .Destination "/home/ubuntu/shared"}}{{.Source}}{{end}}{{end}}' "$node")
+  if [ "$has" != "$shared" ]; then
+    if [ "$state" = running ]; then
+      echo "$node: expected shared storage in $shared, found a running node of another lab with $has. Run 'make lab-down' first." >&2
+      exit 1
+    fi
+    docker rm "$node" >/dev/null
+    docker volume rm "$node" >/dev/null
+    state=
+  fi
+fi
+
+case $state in
   running) ;;
   "")
     # What --privileged would give and a nested engine needs, less what a sandbox may lack. By the
