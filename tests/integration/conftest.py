@@ -10,6 +10,13 @@ import pytest
 
 from lab import SHARED, Lab, make
 
+# Each goes on where the one before it stopped.
+ORDER = ["test_main_job", "test_preflight", "test_diagnose", "test_teardown", "test_model_download"]
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: ORDER.index(item.module.__name__) if item.module.__name__ in ORDER else -1)
+
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory):

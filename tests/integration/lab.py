@@ -20,6 +20,16 @@ SHARED = STATE / "shared"
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 
+HOSTS = """
+[head]
+{head}
+[workers]
+{workers}
+[all:vars]
+ansible_ssh_common_args={ssh_args}
+"""
+
+
 @dataclasses.dataclass
 class Play:
     """How a playbook ended."""
@@ -65,7 +75,9 @@ class Lab:
             quiet=True,
         )
         text = "\n".join(event["stdout"] for event in events)
-        failed = [event["stdout"] for event in events if event["event"] in ("runner_on_failed", "runner_on_unreachable")]
+        failed = [
+            event["stdout"] for event in events if event["event"] in ("runner_on_failed", "runner_on_unreachable")
+        ]
         why = "\n".join([*failed, text])
         stats = next(event["event_data"] for event in reversed(events) if event["event"] == "playbook_on_stats")
         tasks = [
@@ -152,3 +164,13 @@ def when(event):
 
 def make(target, **env):
     subprocess.run(["make", target], cwd=ROOT, check=True, env={**os.environ, **env}, timeout=1200)
+
+
+def inventory(folder, head="node00", workers="node01", name="hosts.ini", ssh_args="-F %s/ssh_config" % STATE):
+    """An inventory beside the lab's own variables."""
+    folder.joinpath(name).write_text(HOSTS.format(head=head.replace(",", "\n"), workers=workers, ssh_args=ssh_args))
+    variables = (ROOT / "inventories/lab/group_vars/all.yml").read_text()
+    group_vars = folder / "group_vars"
+    group_vars.mkdir()
+    group_vars.joinpath("all.yml").write_text(variables.replace("{{ lab_root }}", str(ROOT)))
+    return folder

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the onecc.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The main job, from bare nodes to an answer and back, in the order of a user's days.
+"""The main job, from bare nodes to an answer that survives reboots, in the order of a user's days.
 
 Each test goes on where the one before it stopped.
 """
@@ -9,34 +9,14 @@ Each test goes on where the one before it stopped.
 import contextlib
 import os
 import re
-import shutil
 import subprocess
 
 import pytest
 
-from lab import MODEL, ROOT, SHARED, STATE, make
-from lab_hub import CACHE
+from lab import MODEL, ROOT, STATE, inventory
 
-HOSTS = """
-[head]
-{head}
-[workers]
-{workers}
-[all:vars]
-ansible_ssh_common_args={ssh_args}
-"""
 # As in the sample inventory.
 FROM_HOME = "\"-F {{ lookup('ansible.builtin.env', 'HOME') }}/.ssh/config.d/cluster-config\""
-
-
-def inventory(folder, head="node00", workers="node01", name="hosts.ini", ssh_args="-F %s/ssh_config" % STATE):
-    """An inventory beside the lab's own variables."""
-    folder.joinpath(name).write_text(HOSTS.format(head=head.replace(",", "\n"), workers=workers, ssh_args=ssh_args))
-    variables = (ROOT / "inventories/lab/group_vars/all.yml").read_text()
-    group_vars = folder / "group_vars"
-    group_vars.mkdir()
-    group_vars.joinpath("all.yml").write_text(variables.replace("{{ lab_root }}", str(ROOT)))
-    return folder
 
 
 def test_check_mode_on_bare_nodes(lab):
@@ -327,64 +307,3 @@ def test_reboot_of_all_nodes(lab):
     subprocess.run(["docker", "restart", "--time", "20", *nodes], check=True, timeout=120)
     assert lab.ask_until(240).choices[0].message.content == answer
     assert "2.0/2.0 GPU" in lab.ray_status()
-
-
-def test_third_node(lab):
-    """LAB_NODES=3 and nothing else: one more stage."""
-    make("lab-up", LAB_NODES="3")
-    lab.nodes.append("node02")
-    play = lab.play("deploy")
-    assert play.rc == 0, play.why
-    assert "3.0/3.0 GPU (3.0 used of 3.0 reserved in placement groups)" in lab.ray_status()
-    answer = lab.ask()
-    assert answer.choices[0].finish_reason == "stop"
-    assert "pp3" in answer.system_fingerprint
-
-
-def test_teardown(lab):
-    weights = sorted(SHARED.glob(".cache/huggingface/hub/models--*"))
-    assert weights
-    play = lab.play("teardown")
-    assert play.rc == 0, play.why
-    for node in lab.nodes:
-        assert lab.containers(node) == {}
-        left = lab.on(node, "ls -d /var/lib/onecc /etc/systemd/system/onecc* /etc/systemd/system/*/onecc*", check=False)
-        assert left == ""
-        listeners = lab.on(node, "ss --no-header --listening --tcp --numeric").split("\n")
-        outside = [line for line in listeners if line and ":22 " not in line and "127.0.0." not in line]
-        assert outside == []
-    assert sorted(SHARED.glob(".cache/huggingface/hub/models--*")) == weights
-    status = lab.play("status")
-    assert status.rc == 0, status.why
-    assert "node01  worker  198.18.0.11  missing" in status.text
-    assert "answers   no: nothing is deployed" in status.text
-    verify = lab.play("verify")
-    assert verify.rc != 0
-    assert "node00: expected a deployed endpoint, found nothing" in " ".join(verify.text.split())
-    again = lab.play("teardown")
-    assert again.rc == 0, again.why
-    assert not again.changed(), again.text
-
-
-def test_single_node(lab, tmp_path):
-    """No worker at all: the same code with a pipeline of one. And a model that somebody has put there."""
-    alone = inventory(tmp_path, workers="")
-    mine = SHARED / "models/mine"
-    shutil.copytree(CACHE / "models" / MODEL, mine)
-    folder = {"model_download_path": "/home/ubuntu/shared/models/mine", "vllm_serve_model_name": MODEL}
-    play = lab.play("deploy", inventory=alone, **folder)
-    assert play.rc == 0, play.why
-    answer = lab.ask()
-    assert answer.choices[0].finish_reason == "stop"
-    assert "pp" not in answer.system_fingerprint
-    # As the playbook's comment says: from the command line, where every value is text.
-    switches = ["-e cluster_teardown_weights=true", "-e cluster_teardown_images=true"]
-    play = lab.play("teardown", *switches, inventory=alone)
-    assert play.rc == 0, play.why
-    assert lab.containers("node00") == {}
-    assert "onecc/vllm" not in lab.on("node00", "docker images")
-    assert not list(SHARED.glob(".onecc"))
-    assert not list(SHARED.glob(".cache/huggingface/hub/models--HuggingFaceTB--*"))
-    # What the collection has not brought it does not take away.
-    assert mine.joinpath("config.json").exists()
-    shutil.rmtree(mine.parent)
