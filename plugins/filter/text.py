@@ -6,14 +6,7 @@ from __future__ import annotations
 
 from ansible_collections.onecc.vllm.plugins.module_utils.argv import to_argv
 from ansible_collections.onecc.vllm.plugins.module_utils.progress import human
-
-
-def table(rows):
-    """Rows as lines of aligned columns."""
-    cells = [[str(cell) for cell in row] for row in rows]
-    columns = max((len(row) for row in cells), default=0)
-    widths = [max(len(row[i]) for row in cells if i < len(row)) for i in range(columns)]
-    return ["  ".join(cell.ljust(widths[i]) for i, cell in enumerate(row)).rstrip() for row in cells]
+from ansible_collections.onecc.vllm.plugins.module_utils.table import table
 
 
 def node_rows(hostvars, names, head, ray_nodes):

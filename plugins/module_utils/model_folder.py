@@ -28,11 +28,14 @@ def read_json(path):
         raise wrong(path, "JSON", str(error)) from error
 
 
-def expected_size(path):
-    """The size that a safetensors file has by its own header, in bytes.
+def read_header(path):
+    """The header of a safetensors file.
 
     Eight bytes hold the length of the header, which is JSON; the tensors' offsets count from its end
     (https://huggingface.co/docs/safetensors).
+
+    :return: a dictionary from a tensor's name to its dtype, shape and data_offsets; the header's length in bytes
+    :raises OneccError: when the file has none
     """
     with open(path, "rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
@@ -40,12 +43,19 @@ def expected_size(path):
             if length > os.path.getsize(path):
                 raise ValueError("the header ends behind the file's end")
             header = json.loads(stream.read(length))
-            ends = [int(tensor["data_offsets"][1]) for name, tensor in header.items() if name != "__metadata__"]
-            if any(not isinstance(end, int) for tensor in header.values() for end in tensor.get("data_offsets", [])):
+            tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
+            offsets = [offset for tensor in tensors.values() for offset in tensor["data_offsets"][:2]]
+            if len(offsets) != 2 * len(tensors) or any(type(offset) is not int for offset in offsets):
                 raise ValueError("offsets that are no numbers")
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise wrong(path, "safetensors with a header", "none (%s)" % error) from error
-    return 8 + length + max(ends, default=0)
+    return tensors, length
+
+
+def expected_size(path):
+    """The size that a safetensors file has by its own header, in bytes."""
+    tensors, length = read_header(path)
+    return 8 + length + max((tensor["data_offsets"][1] for tensor in tensors.values()), default=0)
 
 
 def indexed(path):

@@ -10,24 +10,18 @@ import os
 import re
 import shutil
 
-GPU_FIELDS = ["index", "name", "memory.total"]
-GPU_COMMAND = ["nvidia-smi", "--query-gpu=" + ",".join(GPU_FIELDS), "--format=csv,noheader,nounits"]
 ADDRESS_COMMAND = ["ip", "-json", "-4", "address", "show"]
 ROUTE_COMMAND = ["ip", "-json", "-4", "route", "show", "default"]
 # The kernel writes spaces and the like in mount points as octal numbers.
 OCTAL = re.compile(r"\\([0-7]{3})")
+# Where Docker keeps images unless it says otherwise.
+ENGINE_ROOT = "/var/lib/docker"
 ENGINE_COMMAND = ["docker", "version", "--format", "{{.Server.Version}}"]
-
-
-def parse_gpus(output):
-    """nvidia-smi's CSV as a list of GPUs with index, name and memory in MiB."""
-    gpus = []
-    for line in output.splitlines():
-        if line.strip():
-            index, name, memory = [part.strip() for part in line.split(",")]
-            # Some virtual GPUs answer [N/A].
-            gpus.append({"index": int(index), "name": name, "memory_mib": int(memory) if memory.isdigit() else 0})
-    return gpus
+ENGINE_INFO_COMMAND = ["docker", "info", "--format", "{{json .}}"]
+# The collection's own containers, with what their processes' control groups are called by.
+OWN_COMMAND = ["docker", "ps", "--no-trunc", "--filter", "name=^onecc-", "--format", "{{.ID}} {{.Names}}"]
+LISTENER_COMMAND = ["ss", "--no-header", "--listening", "--tcp", "--numeric", "--processes"]
+OWNER = re.compile(r'\("([^"]*)",pid=(\d+)')
 
 
 def parse_interfaces(output):
@@ -84,30 +78,101 @@ def read_shared(path, probe):
 
 
 def read_engine(run):
-    """The container engine: its version, or why it does not answer."""
+    """The container engine: version, or in error why it does not answer; data folder, runtimes, own containers."""
+    engine = {"version": "", "error": "", "root": ENGINE_ROOT, "runtimes": [], "gpu_hook": False, "containers": {}}
     if not shutil.which("docker"):
-        return {"version": "", "error": "the command docker is not there"}
+        return dict(engine, error="the command docker is not there")
     status, output, errors = run(ENGINE_COMMAND)
-    return {"version": output.strip() if status == 0 else "", "error": "" if status == 0 else first_line(errors)}
-
-
-def read_gpus(run):
-    """NVIDIA GPUs, or why nvidia-smi does not tell."""
-    if not shutil.which("nvidia-smi"):
-        return {"gpus": [], "gpu_error": "the command nvidia-smi is not there"}
-    status, output, errors = run(GPU_COMMAND)
     if status != 0:
-        return {"gpus": [], "gpu_error": first_line(errors) or first_line(output)}
-    try:
-        return {"gpus": parse_gpus(output), "gpu_error": ""}
-    except ValueError:
-        # A sentence where the table should be, such as "No devices were found".
-        return {"gpus": [], "gpu_error": first_line(output)}
+        return dict(engine, error=first_line(errors))
+    info = json.loads(run(ENGINE_INFO_COMMAND, check_rc=True)[1])
+    own = [line.split() for line in run(OWN_COMMAND, check_rc=True)[1].splitlines()]
+    return dict(
+        engine,
+        version=output.strip(),
+        root=info["DockerRootDir"],
+        runtimes=sorted(info.get("Runtimes") or {}),
+        # What --gpus needs; a runtime of that name need not be set up for it.
+        gpu_hook=bool(shutil.which("nvidia-container-runtime-hook")),
+        containers={name: container for container, name in own},
+    )
 
 
 def read_image(run, name):
-    """The ID of an image in the engine, or an empty string."""
+    """The ID of an image in the engine, empty if it is not there, and the CUDA that it was made for."""
     if not name:
+        return {"image_id": "", "image_cuda": ""}
+    status, output, _errors = run(["docker", "image", "inspect", "--format", "{{.Id}} {{json .Config.Env}}", name])
+    if status != 0:
+        return {"image_id": "", "image_cuda": ""}
+    ident, env = output.strip().split(" ", 1)
+    variables = dict(word.split("=", 1) for word in json.loads(env) or [] if "=" in word)
+    return {"image_id": ident, "image_cuda": variables.get("CUDA_VERSION", "")}
+
+
+def parse_mtus(output):
+    """ip's JSON as a dictionary from interface to its MTU in bytes."""
+    return {link["ifname"]: link["mtu"] for link in json.loads(output or "[]") if link.get("ifname")}
+
+
+def parse_listeners(output):
+    """ss's lines as listeners: address, port, process (its name) and pid, empty and 0 for another user's."""
+    listeners = []
+    for line in output.splitlines():
+        words = line.split(None, 5)
+        address, port = words[3].rsplit(":", 1)
+        owner = OWNER.search(words[5]) if len(words) > 5 else None
+        listeners.append(
+            {
+                "address": address,
+                "port": int(port),
+                "process": owner[1] if owner else "",
+                "pid": int(owner[2]) if owner else 0,
+            }
+        )
+    return listeners
+
+
+def parse_memory(meminfo):
+    """The text of /proc/meminfo as total and available, in bytes."""
+    values = dict(re.findall(r"^(\w+):\s+(\d+) kB", meminfo, re.MULTILINE))
+    return {"total": int(values["MemTotal"]) * 1024, "available": int(values["MemAvailable"]) * 1024}
+
+
+def parse_os(release):
+    """The text of /etc/os-release as id, version and name."""
+    values = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', release, re.MULTILINE))
+    return {
+        "id": values.get("ID", ""),
+        "version": values.get("VERSION_ID", ""),
+        "name": values.get("PRETTY_NAME", ""),
+    }
+
+
+def read_disk(path):
+    """The file system that holds a path, or would once it is made: free bytes and used percent."""
+    real = os.path.realpath(path)
+    while not os.path.exists(real):
+        real = os.path.dirname(real)
+    usage = shutil.disk_usage(real)
+    # As df and Ray count: what only root may use counts as used.
+    return {"free": usage.free, "used_percent": round(100 * usage.used / max(usage.used + usage.free, 1), 1)}
+
+
+def container_of(pid, containers):
+    """The own container that a process runs in, by its control group; empty for any other process.
+
+    :param containers: dictionary from name to ID
+    """
+    try:
+        with open("/proc/%d/cgroup" % pid, encoding="utf-8") as stream:
+            groups = stream.read()
+    except OSError:
+        # It has ended meanwhile.
         return ""
-    status, output, _errors = run(["docker", "image", "inspect", "--format", "{{.Id}}", name])
-    return output.strip() if status == 0 else ""
+    return next((name for name, ident in containers.items() if ident in groups), "")
+
+
+def read_text(path):
+    with open(path, encoding="utf-8") as stream:
+        return stream.read()

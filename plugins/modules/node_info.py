@@ -35,6 +35,11 @@ options:
     type: list
     elements: path
     default: []
+  disks:
+    description: Paths of which to tell how full their file systems are. They need not exist yet.
+    type: list
+    elements: path
+    default: []
 """
 
 EXAMPLES = r"""
@@ -71,27 +76,93 @@ address:
   returned: always
   type: str
   sample: 198.18.0.10
-gpus:
-  description: NVIDIA GPUs with their memory in MiB.
+mtus:
+  description: The MTU of every interface, in bytes.
+  returned: always
+  type: dict
+  sample: {lo: 65536, eth0: 9000}
+listeners:
+  description: Who listens on TCP, with the own container that the process runs in, if any.
   returned: always
   type: list
   elements: dict
-  sample: [{index: 0, name: NVIDIA H100 80GB HBM3, memory_mib: 81559}]
+  sample: [{address: 0.0.0.0, port: 22, process: sshd, pid: 812, container: ''}]
+os:
+  description: The system.
+  returned: always
+  type: dict
+  sample: {id: ubuntu, version: '22.04', name: Ubuntu 22.04.5 LTS, machine: x86_64, systemd: true}
+memory:
+  description: The memory in bytes.
+  returned: always
+  type: dict
+  sample: {total: 1902670233600, available: 1870321664000}
+disks:
+  description: Free bytes and used percent of the file systems that hold O(disks) and the engine's images.
+  returned: always
+  type: dict
+  sample: {/: {free: 18691697672192, used_percent: 2.1}}
+gpus:
+  description: NVIDIA GPUs with their memory, errors since the driver was loaded, and the processes that use them.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - index: 0
+      name: NVIDIA H200
+      memory_mib: 143771
+      used_mib: 8719
+      errors: []
+      processes: [{pid: 553, name: python3, used_mib: 8710, container: ''}]
+driver:
+  description: The version of NVIDIA's driver.
+  returned: always
+  type: str
+  sample: 580.159.04
+cuda:
+  description: The newest CUDA that the driver can run.
+  returned: always
+  type: str
+  sample: '13.0'
+xids:
+  description: What the kernel says of errors of the GPUs, without those of programs.
+  returned: always
+  type: list
+  elements: str
+  sample: []
+infiniband_ports:
+  description: The ports of the InfiniBand adapters, rate in Gbit/s.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{device: mlx5_0, port: 1, state: ACTIVE, rate: 400.0, link: InfiniBand}]
+image_cuda:
+  description: The CUDA that O(image) was made for. Empty if it is not there or tells none.
+  returned: always
+  type: str
+  sample: 13.0.2
 gpu_error:
   description: Why there is no list of GPUs.
   returned: always
   type: str
   sample: ''
 infiniband:
-  description: Whether the node has C(/dev/infiniband).
+  description: Whether the node has InfiniBand adapters that programs can use, those in C(/dev/infiniband).
   returned: always
   type: bool
   sample: true
 engine:
-  description: The version of the Docker Engine, or why it does not answer.
+  description: The Docker Engine's version, or why it does not answer; its data folder, runtimes, and those of the
+    collection's containers that run.
   returned: always
   type: dict
-  sample: {version: 20.10.24+dfsg1, error: ''}
+  sample:
+    version: 20.10.24+dfsg1
+    error: ''
+    root: /var/lib/docker
+    gpu_hook: true
+    runtimes: [io.containerd.runc.v2, nvidia, runc]
+    containers: {onecc-ray: 0f5ed1e5b4d2a40f0d3d4ad4b9c3e8f5c3a4f9b01c7e4b7a2f1d6c8e9a0b1c2d}
 image_id:
   description: The ID of O(image) in the engine. Empty if it is not there.
   returned: always
@@ -126,12 +197,53 @@ paths:
   sample: {/dev/infiniband: true}
 """
 
+import glob
 import importlib.util
 import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.onecc.vllm.plugins.module_utils import node
+from ansible_collections.onecc.vllm.plugins.module_utils import gpu, node
+
+
+def read(params, run):
+    """All that is told of the node."""
+    addresses = run(node.ADDRESS_COMMAND, check_rc=True)[1]
+    interfaces = node.parse_interfaces(addresses)
+    interface = params["interface"] or node.parse_default_interface(run(node.ROUTE_COMMAND, check_rc=True)[1])
+    engine = node.read_engine(run)
+    gpus = gpu.read_gpus(run)
+    listeners = node.parse_listeners(run(node.LISTENER_COMMAND, check_rc=True)[1])
+    for process in listeners + [process for each in gpus["gpus"] for process in each["processes"]]:
+        process["container"] = node.container_of(process["pid"], engine["containers"])
+    system = os.uname()
+    return dict(
+        gpus,
+        hostname=system.nodename,
+        kernel=system.release,
+        os=dict(
+            node.parse_os(node.read_text("/etc/os-release")),
+            machine=system.machine,
+            systemd=os.path.isdir("/run/systemd/system"),
+        ),
+        memory=node.parse_memory(node.read_text("/proc/meminfo")),
+        disks={path: node.read_disk(path) for path in [*params["disks"], engine["root"]]},
+        interfaces=interfaces,
+        interface=interface,
+        address=(interfaces.get(interface) or [""])[0],
+        mtus=node.parse_mtus(addresses),
+        listeners=listeners,
+        # rdma_cm alone is there without any adapter.
+        infiniband=bool(glob.glob("/dev/infiniband/uverbs*")),
+        infiniband_ports=gpu.read_infiniband(),
+        xids=gpu.parse_xids(run(gpu.KERNEL_COMMAND)[1]) if gpus["gpus"] else [],
+        engine=engine,
+        python_requests=importlib.util.find_spec("requests") is not None,
+        python_venv=importlib.util.find_spec("ensurepip") is not None,
+        shared=node.read_shared(params["shared_dir"], params["probe"]),
+        paths={path: os.path.exists(path) for path in params["paths"]},
+        **node.read_image(run, params["image"] if engine["version"] else ""),
+    )
 
 
 def main():
@@ -142,32 +254,11 @@ def main():
             "probe": {"type": "path"},
             "image": {"type": "str"},
             "paths": {"type": "list", "elements": "path", "default": []},
+            "disks": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
-    params = module.params
-    interfaces = node.parse_interfaces(module.run_command(node.ADDRESS_COMMAND, check_rc=True)[1])
-    interface = params["interface"] or node.parse_default_interface(
-        module.run_command(node.ROUTE_COMMAND, check_rc=True)[1]
-    )
-    engine = node.read_engine(module.run_command)
-    system = os.uname()
-    module.exit_json(
-        changed=False,
-        hostname=system.nodename,
-        kernel=system.release,
-        interfaces=interfaces,
-        interface=interface,
-        address=(interfaces.get(interface) or [""])[0],
-        infiniband=os.path.isdir("/dev/infiniband"),
-        engine=engine,
-        image_id=node.read_image(module.run_command, params["image"]) if engine["version"] else "",
-        python_requests=importlib.util.find_spec("requests") is not None,
-        python_venv=importlib.util.find_spec("ensurepip") is not None,
-        shared=node.read_shared(params["shared_dir"], params["probe"]),
-        paths={path: os.path.exists(path) for path in params["paths"]},
-        **node.read_gpus(module.run_command),
-    )
+    module.exit_json(changed=False, **read(module.params, module.run_command))
 
 
 if __name__ == "__main__":

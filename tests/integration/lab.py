@@ -3,11 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lab as the tests work on it."""
 
+import contextlib
 import dataclasses
 import datetime
 import json
 import os
 import pathlib
+import re
 import subprocess
 import time
 
@@ -40,6 +42,8 @@ class Play:
     why: str
     stats: dict
     seconds: float
+    # What each task returned on each host: the module's name and its result.
+    results: list
     # When each task began, with its role, and when the last ended: seconds since the epoch.
     tasks: list
     end: float
@@ -47,6 +51,10 @@ class Play:
     def changed(self):
         """The hosts on which something was changed, with the number of tasks that did."""
         return {host: count for host, count in self.stats["changed"].items() if count}
+
+    def result(self, module):
+        """What the last run of a module returned."""
+        return [result for name, result in self.results if name == module][-1]
 
 
 class Lab:
@@ -85,12 +93,31 @@ class Lab:
             for event in events
             if event["event"] == "playbook_on_task_start"
         ]
-        return Play(run.rc, text, why, stats, time.monotonic() - start, tasks, when(events[-1]))
+        results = [
+            (event["event_data"]["task_action"], event["event_data"]["res"])
+            for event in events
+            if event["event"] in ("runner_on_ok", "runner_on_failed")
+        ]
+        return Play(run.rc, text, why, stats, time.monotonic() - start, results, tasks, when(events[-1]))
 
     def on(self, node, command, check=True, timeout=120):
         """What a command prints on a node, over SSH as Ansible goes, as root."""
         words = ["ssh", "-F", str(STATE / "ssh_config"), node, "sudo sh -c '%s'" % command]
         return subprocess.run(words, check=check, capture_output=True, text=True, timeout=timeout).stdout
+
+    @contextlib.contextmanager
+    def cut_off(self, node):
+        """The node's network carries nothing, silently, as when a switch dies. Its shared storage stays."""
+        self.inside(node, "iptables -w -I INPUT ! -i lo -j DROP; iptables -w -I OUTPUT ! -o lo -j DROP")
+        try:
+            yield
+        finally:
+            self.inside(node, "iptables -w -D INPUT ! -i lo -j DROP; iptables -w -D OUTPUT ! -o lo -j DROP")
+
+    def inside(self, node, command):
+        """Runs a command on a node past its network."""
+        words = ["docker", "exec", "onecc-lab-%s" % node, "sh", "-c", command]
+        subprocess.run(words, check=True, capture_output=True, timeout=60)
 
     def containers(self, node):
         """The node's containers: name to ID and time of start."""
@@ -145,6 +172,19 @@ class Lab:
                     raise
                 # Bounds the number of questions, nothing more: the loop ends with the answer.
                 time.sleep(2)
+
+    def kv_tokens(self):
+        """How many tokens the KV cache of the running engine holds, by its own log."""
+        log = self.on("node00", "docker logs onecc-vllm 2>&1")
+        return int(re.findall(r"KV cache size: ([\d,]+) tokens", log)[-1].replace(",", ""))
+
+    def expect_planned(self):
+        """The plan has foretold what vLLM then logged, within 5 percent."""
+        play = self.play("plan")
+        assert play.rc == 0, play.why
+        planned, real = play.result("onecc.vllm.serving_plan")["chosen"]["tokens"], self.kv_tokens()
+        self.note("kv_tokens_planned_and_real_%d_nodes" % len(self.nodes), [planned, real])
+        assert abs(planned - real) <= 0.05 * real
 
     def ray_status(self):
         return self.on("node00", "docker exec onecc-ray ray status")

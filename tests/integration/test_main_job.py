@@ -48,7 +48,7 @@ def test_wrong_inventory_is_refused(lab, tmp_path, head, words):
     ("extra", "words"),
     [
         (
-            {"vllm_serve_tensor_parallel_size": 2},
+            {"vllm_serve_tensor_parallel_size": 2, "vllm_serve_pipeline_parallel_size": 2},
             ["node00, node01: expected 4 GPUs", "tensor parallel 2 times pipeline parallel 2", "found 2", "Lower"],
         ),
         (
@@ -61,7 +61,7 @@ def test_wrong_inventory_is_refused(lab, tmp_path, head, words):
         ),
         (
             {"cluster_shared_dir": "/home/ubuntu/nowhere"},
-            ["node00: expected a writable folder at", "/home/ubuntu/nowhere", "found none", "Mount the shared"],
+            ["node00: expected a folder at cluster_shared_dir=/home/ubuntu/nowhere", "found none", "Mount the same"],
         ),
         (
             {"cluster_interface": "eth9"},
@@ -70,6 +70,18 @@ def test_wrong_inventory_is_refused(lab, tmp_path, head, words):
         (
             {"cluster_shared_dir": ""},
             ["node00: expected cluster_shared_dir to be an absolute path", "Set cluster_shared_dir to the folder"],
+        ),
+        (
+            {"vllm_serve_tensor_parallel_size": 2, "vllm_serve_pipeline_parallel_size": 1},
+            ["cannot be served in this layout", "9 attention heads, expected a multiple of 2"],
+        ),
+        (
+            {"cluster_container_shm_size": "64M"},
+            ["node00: expected at least 468 MB", "found cluster_container_shm_size 67.1 MB", "(check 'shm')"],
+        ),
+        (
+            {"cluster_container_env": {"VLLM_HOST_IP": "198.18.0.10"}},
+            ["node01: expected VLLM_HOST_IP=198.18.0.11", "found VLLM_HOST_IP=198.18.0.10", "(check 'address')"],
         ),
         (
             {"vllm_serve_args": '{"port": 9000}'},
@@ -83,6 +95,9 @@ def test_wrong_inventory_is_refused(lab, tmp_path, head, words):
         "no shared folder",
         "no such interface",
         "unset",
+        "layout",
+        "small shm",
+        "copied address",
         "flag twice",
     ],
 )
@@ -127,6 +142,8 @@ def test_deploy(lab):
     lab.note("deploy_s", round(play.seconds, 1))
     assert set(play.changed()) == set(lab.nodes)
     assert "is served at %s" % lab.endpoint in play.text
+    assert "Gloo over 2 ranks" in play.text
+    lab.expect_planned()
 
 
 def test_ray_has_both_nodes(lab):
@@ -290,7 +307,13 @@ def test_a_changed_setting_restarts_only_the_engine(lab, extra, limit, name, cha
 def test_a_flag_that_vllm_does_not_know_ends_soon_and_says_so(lab):
     play = lab.play("deploy", vllm_serve_args={"no-such-flag": 1})
     assert play.rc != 0
-    assert "unrecognized arguments: --no-such-flag" in play.text, play.text
+    for words in [
+        "What went wrong: vLLM does not know a flag, or not its value (flag), on node00.",
+        "unrecognized arguments: --no-such-flag",
+        "in node00/onecc-vllm.log:",
+        "What to do: Correct vllm_serve_args",
+    ]:
+        assert words in play.text, play.text
     assert play.seconds < 200, "the whole vllm_serve_timeout was waited out"
 
 

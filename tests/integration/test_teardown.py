@@ -19,6 +19,7 @@ def test_third_node(lab):
     answer = lab.ask()
     assert answer.choices[0].finish_reason == "stop"
     assert "pp3" in answer.system_fingerprint
+    lab.expect_planned()
 
 
 def test_teardown(lab):
@@ -57,6 +58,7 @@ def test_single_node(lab, tmp_path):
     answer = lab.ask()
     assert answer.choices[0].finish_reason == "stop"
     assert "pp" not in answer.system_fingerprint
+    assert abs(play.result("onecc.vllm.serving_plan")["chosen"]["tokens"] / lab.kv_tokens() - 1) < 0.05
     # As the playbook's comment says: from the command line, where every value is text.
     switches = ["-e cluster_teardown_weights=true", "-e cluster_teardown_images=true"]
     play = lab.play("teardown", *switches, inventory=alone)

@@ -5,32 +5,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pathlib
 import subprocess
 
 import pytest
+import yaml
+from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.onecc.vllm.plugins.module_utils import node
-
-H100 = "\n".join("%d, NVIDIA H100 80GB HBM3, 81559" % index for index in range(8)) + "\n"
-
-
-@pytest.mark.parametrize(
-    ("output", "gpus"),
-    [
-        pytest.param(
-            H100,
-            [{"index": index, "name": "NVIDIA H100 80GB HBM3", "memory_mib": 81559} for index in range(8)],
-            id="eight-h100",
-        ),
-        pytest.param("", [], id="none"),
-        pytest.param(
-            "0, GRID A100X-4C, [N/A]\n", [{"index": 0, "name": "GRID A100X-4C", "memory_mib": 0}], id="memory-unknown"
-        ),
-    ],
-)
-def test_parse_gpus(output, gpus):
-    assert node.parse_gpus(output) == gpus
+from ansible_collections.onecc.vllm.plugins.modules import node_info
 
 
 def test_parse_interfaces(capture):
@@ -142,67 +127,359 @@ def test_read_shared_that_is_not_there(tmp_path, probe):
     assert shared["mount_point"]
 
 
-@pytest.fixture
-def command(tmp_path, monkeypatch):
-    """Puts a command with the given script on an otherwise empty path, and runs argv as AnsibleModule does."""
-    monkeypatch.setenv("PATH", str(tmp_path))
+# Container engine.
 
-    def run(argv):
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+
+@pytest.fixture
+def commands(tmp_path, monkeypatch):
+    """Puts commands with the given scripts on an otherwise empty path; runs argv as AnsibleModule does."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def run(argv, check_rc=False):
+        done = subprocess.run(argv, capture_output=True, text=True, check=check_rc)
         return done.returncode, done.stdout, done.stderr
 
-    def install(name, script):
-        (tmp_path / name).write_text("#!/bin/sh\n%s\n" % script)
-        (tmp_path / name).chmod(0o755)
+    def install(scripts):
+        for name, script in scripts.items():
+            (folder / name).write_text("#!/bin/sh\n%s\n" % script)
+            (folder / name).chmod(0o755)
         return run
 
     return install
 
 
-NO_DRIVER = "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."
-
-
-@pytest.mark.parametrize(
-    ("name", "script", "gpus", "error"),
-    [
-        pytest.param("other", "", [], "the command nvidia-smi is not there", id="no-command"),
-        pytest.param("nvidia-smi", 'echo; echo "%s"; exit 9' % NO_DRIVER, [], NO_DRIVER, id="no-driver"),
-        pytest.param("nvidia-smi", "echo No devices were found", [], "No devices were found", id="no-devices"),
-        pytest.param(
-            "nvidia-smi",
-            '[ "$*" = "--query-gpu=index,name,memory.total --format=csv,noheader,nounits" ] && echo "0, H200, 143771"',
-            [{"index": 0, "name": "H200", "memory_mib": 143771}],
-            "",
-            id="one",
-        ),
-    ],
-)
-def test_read_gpus(command, name, script, gpus, error):
-    assert node.read_gpus(command(name, script)) == {"gpus": gpus, "gpu_error": error}
+def shell(answers):
+    """A script that prints the text for the arguments that begin with a key, and knows no others."""
+    cases = []
+    for words, text in answers.items():
+        # Nothing is nothing, not an empty line.
+        show = "/bin/cat <<'END'\n%s\nEND\n" % text.rstrip("\n") if text else ""
+        cases.append("%s*) %s;;" % (words.replace(" ", "\\ "), show))
+    return 'case "$*" in\n%s\n*) echo "unexpected: $*" >&2; exit 99;;\nesac' % "\n".join(cases)
 
 
 NO_DAEMON = "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?"
+NO_ENGINE = {
+    "version": "",
+    "error": "",
+    "root": "/var/lib/docker",
+    "runtimes": [],
+    "gpu_hook": False,
+    "containers": {},
+}
+RAY = "8ab4587f189f8c2f56c38e5b0fdb023efbe0666154feec38f56c655e7ca228e9"
+VLLM = "0f5ed1e5b4d2a40f0d3d4ad4b9c3e8f5c3a4f9b01c7e4b7a2f1d6c8e9a0b1c2d"
+OWN = "%s onecc-ray\n%s onecc-vllm" % (RAY, VLLM)
 
 
 @pytest.mark.parametrize(
-    ("name", "script", "version", "error"),
+    ("scripts", "error"),
     [
-        pytest.param("other", "", "", "the command docker is not there", id="no-command"),
-        pytest.param("docker", "echo; echo '%s' >&2; exit 1" % NO_DAEMON, "", NO_DAEMON, id="no-daemon"),
-        pytest.param("docker", "echo 20.10.24+dfsg1; echo 'a warning' >&2", "20.10.24+dfsg1", "", id="answers"),
+        pytest.param({"other": ""}, "the command docker is not there", id="no-command"),
+        pytest.param({"docker": "echo >&2; echo '%s' >&2; exit 1" % NO_DAEMON}, NO_DAEMON, id="no-daemon"),
+        pytest.param({"docker": "exit 1"}, "", id="nothing-said"),
     ],
 )
-def test_read_engine(command, name, script, version, error):
-    assert node.read_engine(command(name, script)) == {"version": version, "error": error}
+def test_read_engine_that_does_not_answer(commands, scripts, error):
+    assert node.read_engine(commands(scripts)) == NO_ENGINE | {"error": error}
+
+
+def docker(info, own=OWN, image="{}"):
+    return shell(
+        {
+            "version --format {{.Server.Version}}": "20.10.24+dfsg1",
+            "info --format {{json .}}": info,
+            "ps --no-trunc --filter name=^onecc- --format {{.ID}} {{.Names}}": own,
+            "image inspect --format {{.Id}} {{json .Config.Env}} onecc/vllm:1": image,
+        }
+    )
+
+
+RUNC = ["io.containerd.runc.v2", "io.containerd.runtime.v1.linux", "runc"]
+WITH_NVIDIA = (
+    '"runc":{"path":"runc"}',
+    '"nvidia":{"args":[],"path":"nvidia-container-runtime"},"runc":{"path":"runc"}',
+)
 
 
 @pytest.mark.parametrize(
-    ("image", "script", "image_id"),
+    ("change", "own", "others", "told"),
     [
-        pytest.param("onecc/vllm:1", "echo sha256:$4$5", "sha256:{{.Id}}onecc/vllm:1", id="there"),
-        pytest.param("onecc/vllm:1", "echo '[]'; echo 'No such image' >&2; exit 1", "", id="not-there"),
-        pytest.param("", "echo sha256:any", "", id="no-name"),
+        pytest.param(None, "", {}, {"runtimes": RUNC}, id="nothing-of-ours"),
+        pytest.param(
+            None, OWN, {}, {"runtimes": RUNC, "containers": {"onecc-ray": RAY, "onecc-vllm": VLLM}}, id="ours-run"
+        ),
+        pytest.param(WITH_NVIDIA, "", {}, {"runtimes": [*RUNC[:2], "nvidia", "runc"]}, id="nvidia-runtime"),
+        pytest.param(
+            None, "", {"nvidia-container-runtime-hook": ""}, {"runtimes": RUNC, "gpu_hook": True}, id="nvidia-hook"
+        ),
+        pytest.param(
+            ('"DockerRootDir":"/var/lib/docker"', '"DockerRootDir":"/mnt/docker"'),
+            "",
+            {},
+            {"runtimes": RUNC, "root": "/mnt/docker"},
+            id="images-elsewhere",
+        ),
+        pytest.param(('"Runtimes":{', '"Runtimes":null,"x":{'), "", {}, {}, id="no-runtimes"),
     ],
 )
-def test_read_image(command, image, script, image_id):
-    assert node.read_image(command("docker", script), image) == image_id
+def test_read_engine(commands, capture, change, own, others, told):
+    info = capture("node/docker_info.txt")
+    if change:
+        assert change[0] in info
+        info = info.replace(*change)
+    # Its client warns on the other stream.
+    script = "echo 'WARNING: No swap limit support' >&2\n" + docker(info, own)
+    assert node.read_engine(commands({"docker": script, **others})) == NO_ENGINE | {"version": "20.10.24+dfsg1"} | told
+
+
+IMAGE_ID = "sha256:f4c1edef0b2d2a1cbd5b8fa11f7df2e4ac40a8cf9a5f8e43c4d7b0cbb18f0a6c"
+CUDA_ENV = ["PATH=/usr/local/cuda/bin:/usr/bin", "NVARCH=x86_64", "CUDA_VERSION=12.9.1", "NV_FLAGS=a=b", "EMPTY"]
+
+
+@pytest.mark.parametrize(
+    ("name", "script", "told"),
+    [
+        pytest.param("onecc/vllm:1", docker("", image=IMAGE_ID + " " + json.dumps(CUDA_ENV)), "12.9.1", id="for-cuda"),
+        pytest.param("onecc/vllm:1", docker("", image=IMAGE_ID + ' ["PATH=/usr/bin"]'), "", id="for-cpu"),
+        pytest.param("onecc/vllm:1", docker("", image=IMAGE_ID + " null"), "", id="no-environment"),
+        pytest.param(
+            "onecc/vllm:1", "echo; echo 'Error: No such image: onecc/vllm:1' >&2; exit 1", None, id="not-there"
+        ),
+        pytest.param("", docker("", image=IMAGE_ID + " null"), None, id="no-name"),
+    ],
+)
+def test_read_image(commands, name, script, told):
+    there = {"image_id": "", "image_cuda": ""} if told is None else {"image_id": IMAGE_ID, "image_cuda": told}
+    assert node.read_image(commands({"docker": script}), name) == there
+
+
+# Network, memory, system, disks.
+
+
+def test_parse_mtus(capture):
+    assert node.parse_mtus(capture("node/ip_address.txt")) == {"lo": 65536, "docker0": 1500, "eth0": 1500}
+
+
+@pytest.mark.parametrize(
+    ("output", "mtus"),
+    [
+        ("", {}),
+        ("[]", {}),
+        ('[{},{"ifname":"ib0","flags":[],"mtu":2044},{"ifname":"eth1","mtu":9000}]', {"ib0": 2044, "eth1": 9000}),
+    ],
+)
+def test_parse_mtus_edges(output, mtus):
+    assert node.parse_mtus(output) == mtus
+
+
+def listener(address, port, process="", pid=0):
+    return {"address": address, "port": port, "process": process, "pid": pid}
+
+
+def test_parse_listeners(capture):
+    """On a head that serves."""
+    told = node.parse_listeners(capture("node/ss.txt"))
+    assert len(told) == 17
+    for one in (
+        listener("0.0.0.0", 6379, "gcs_server", 1123),
+        listener("127.0.0.1", 8265, "python", 1157),
+        listener("127.0.0.1", 52365, "ray::DashboardA", 1454),
+        # Docker's resolver, of another network namespace's process.
+        listener("127.0.0.11", 46289),
+        listener("[::]", 22, "sshd", 211),
+    ):
+        assert one in told
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        pytest.param(
+            'LISTEN 0      4096   127.0.0.53%lo:53   0.0.0.0:* users:(("systemd-resolve",pid=687,fd=14))',
+            listener("127.0.0.53%lo", 53, "systemd-resolve", 687),
+            id="on-an-interface",
+        ),
+        pytest.param("LISTEN 0 64 *:2049 *:*", listener("*", 2049), id="the-kernels"),
+        pytest.param(
+            'LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=90,fd=6),("nginx",pid=89,fd=6))',
+            listener("0.0.0.0", 80, "nginx", 90),
+            id="several-processes",
+        ),
+        pytest.param(
+            'LISTEN 0 2048 0.0.0.0:8000 0.0.0.0:* users:(("VLLM::API server",pid=4242,fd=35))',
+            listener("0.0.0.0", 8000, "VLLM::API server", 4242),
+            id="a-name-with-a-blank",
+        ),
+        pytest.param(
+            'LISTEN 0 128 [fe80::1%eth0]:22 [::]:* users:(("sshd",pid=1,fd=3)) cgroup:/system.slice',
+            listener("[fe80::1%eth0]", 22, "sshd", 1),
+            id="ipv6",
+        ),
+    ],
+)
+def test_parse_a_listener(line, told):
+    assert node.parse_listeners(line + "\n") == [told]
+
+
+def test_parse_no_listeners():
+    assert node.parse_listeners("") == []
+
+
+def test_parse_memory(capture):
+    assert node.parse_memory(capture("node/meminfo.txt")) == {"total": 24684092 * 1024, "available": 21512040 * 1024}
+
+
+UBUNTU = """PRETTY_NAME="Ubuntu 22.04.5 LTS"
+NAME="Ubuntu"
+VERSION_ID="22.04"
+VERSION="22.04.5 LTS (Jammy Jellyfish)"
+VERSION_CODENAME=jammy
+ID=ubuntu
+ID_LIKE=debian
+UBUNTU_CODENAME=jammy
+"""
+
+
+def test_parse_os(capture):
+    assert node.parse_os(capture("node/os_release_debian.txt")) == {
+        "id": "debian",
+        "version": "12",
+        "name": "Debian GNU/Linux 12 (bookworm)",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param(UBUNTU, ("ubuntu", "22.04", "Ubuntu 22.04.5 LTS"), id="ubuntu"),
+        pytest.param(
+            'NAME="Rocky Linux"\nID="rocky"\nVERSION_ID="9.4"\nPRETTY_NAME="Rocky Linux 9.4 (Blue Onyx)"\n',
+            ("rocky", "9.4", "Rocky Linux 9.4 (Blue Onyx)"),
+            id="id-in-quotes",
+        ),
+        pytest.param(
+            'PRETTY_NAME="Debian GNU/Linux forky/sid"\nID=debian\n',
+            ("debian", "", "Debian GNU/Linux forky/sid"),
+            id="no-version",
+        ),
+        pytest.param("", ("", "", ""), id="empty"),
+    ],
+)
+def test_parse_os_of_others(text, told):
+    assert node.parse_os(text) == dict(zip(("id", "version", "name"), told, strict=True))
+
+
+def df(path):
+    """Free bytes and used percent as df tells them."""
+    done = subprocess.run(
+        ["df", "--block-size=1", "--output=avail,pcent", path], capture_output=True, text=True, check=True
+    )
+    free, percent = done.stdout.splitlines()[-1].split()
+    return int(free), int(percent.rstrip("%"))
+
+
+@pytest.mark.parametrize("below", ["", "/not/yet/there"])
+def test_read_disk(tmp_path, below):
+    told = node.read_disk(str(tmp_path) + below)
+    free, percent = df(str(tmp_path))
+    assert sorted(told) == ["free", "used_percent"]
+    # Others write to it meanwhile.
+    assert told["free"] == pytest.approx(free, rel=0.05)
+    # df rounds up.
+    assert percent - 1.5 <= told["used_percent"] <= percent + 0.5
+
+
+def test_read_disk_through_a_link(tmp_path):
+    """The file system that holds the data, and /proc, which has no size."""
+    (tmp_path / "state").symlink_to("/proc/self")
+    assert node.read_disk(str(tmp_path / "state")) == {"free": 0, "used_percent": 0.0}
+
+
+def test_container_of():
+    """A process is known by its control group: here this one's own, in place of a container's."""
+    own = pathlib.Path("/proc/self/cgroup").read_text().strip()
+    assert node.container_of(os.getpid(), {"onecc-ray": RAY, "onecc-vllm": own}) == "onecc-vllm"
+    assert node.container_of(os.getpid(), {"onecc-ray": RAY}) == ""
+    assert node.container_of(os.getpid(), {}) == ""
+
+
+def test_container_of_a_process_that_is_over():
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    assert node.container_of(process.pid, {"onecc-ray": RAY}) == ""
+
+
+def test_container_of_an_unknown_process():
+    """Another user's listener has the number 0."""
+    assert node.container_of(0, {"onecc-ray": RAY}) == ""
+
+
+def test_read_text(tmp_path):
+    (tmp_path / "a").write_text("é\n", encoding="utf-8")
+    assert node.read_text(str(tmp_path / "a")) == "é\n"
+
+
+# The module, on captured output.
+
+XID = "NVRM: Xid (PCI:0000:3b:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus."
+
+
+@pytest.fixture
+def node_commands(commands, capture):
+    """A node with an H200, Docker and an image; ss tells of this test's own process."""
+    listening = 'LISTEN 0 4096 0.0.0.0:6379 0.0.0.0:* users:(("gcs_server",pid=%d,fd=44))' % os.getpid()
+    own = "%s onecc-ray" % pathlib.Path("/proc/self/cgroup").read_text().split()[-1]
+    scripts = {
+        "ip": shell(
+            {
+                "-json -4 address show": capture("node/ip_address.txt"),
+                "-json -4 route show default": capture("node/ip_route.txt"),
+            }
+        ),
+        "ss": shell({"--no-header --listening --tcp --numeric --processes": listening}),
+        "nvidia-smi": shell({"-q -x": capture("node/nvidia_smi_busy.xml")}),
+        "dmesg": shell({"--notime": XID}),
+        "docker": docker(capture("node/docker_info.txt"), own, IMAGE_ID + " " + json.dumps(CUDA_ENV)),
+    }
+    return lambda without=(): commands({name: text for name, text in scripts.items() if name not in without})
+
+
+def run_module(capsys, **params):
+    """What the module prints, as data."""
+    with patch_module_args(params), pytest.raises(SystemExit):
+        node_info.main()
+    return json.loads(capsys.readouterr().out)
+
+
+def test_node_info(node_commands, capsys, tmp_path):
+    node_commands()
+    told = run_module(
+        capsys, shared_dir=str(tmp_path), image="onecc/vllm:1", disks=["/", str(tmp_path / "new")], paths=["/none"]
+    )
+    assert told["changed"] is False
+    assert set(yaml.safe_load(node_info.RETURN)) == set(told) - {"changed", "invocation"}
+    assert (told["interface"], told["address"], told["mtus"]["eth0"]) == ("eth0", "198.18.0.10", 1500)
+    assert told["listeners"] == [listener("0.0.0.0", 6379, "gcs_server", os.getpid()) | {"container": "onecc-ray"}]
+    assert [gpu["processes"] for gpu in told["gpus"]] == [
+        [{"pid": 553, "name": "python3", "used_mib": 8710, "container": ""}]
+    ]
+    assert (told["driver"], told["cuda"], told["image_cuda"]) == ("580.159.04", "13.0", "12.9.1")
+    assert told["xids"] == [XID]
+    assert sorted(told["disks"]) == sorted(["/", str(tmp_path / "new"), "/var/lib/docker"])
+    assert (told["image_id"], told["paths"]) == (IMAGE_ID, {"/none": False})
+    assert told["os"]["machine"] == os.uname().machine
+    assert 0 < told["memory"]["available"] < told["memory"]["total"]
+
+
+def test_node_info_of_a_bare_node(node_commands, capsys, tmp_path):
+    """Nothing is asked of what is not there."""
+    node_commands(without=["nvidia-smi", "docker", "dmesg"])
+    told = run_module(capsys, shared_dir=str(tmp_path / "none"), image="onecc/vllm:1", interface="eth9")
+    assert (told["gpus"], told["gpu_error"], told["xids"]) == ([], "the command nvidia-smi is not there", [])
+    assert told["engine"] == NO_ENGINE | {"error": "the command docker is not there"}
+    assert (told["image_id"], told["address"], told["interface"]) == ("", "", "eth9")
+    assert told["shared"]["exists"] is False
+    assert sorted(told["disks"]) == ["/var/lib/docker"]
