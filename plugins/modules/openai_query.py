@@ -186,7 +186,15 @@ def look(client, params, unit):
     except (openai.APIConnectionError, openai.InternalServerError) as error:
         # It may still be starting: worth waiting for, unless its unit keeps failing.
         return {"no_answer": str(error.__cause__ or error), "hopeless": why_hopeless(unit.began, unit.show())}
-    except (openai.APIError, OneccError) as error:
+    except openai.APIError as error:
+        wrong = OneccError(
+            params["base_url"],
+            "an OpenAI-compatible endpoint",
+            "another answer (%s)" % error,
+            "See which process listens there (ss -tlnp), and correct the address, the key or the question.",
+        )
+        return {"refused": str(wrong)}
+    except OneccError as error:
         return {"refused": str(error)}
     return seen
 
