@@ -45,7 +45,9 @@ def read_header(path):
             header = json.loads(stream.read(length))
             tensors = {name: tensor for name, tensor in header.items() if name != "__metadata__"}
             offsets = [offset for tensor in tensors.values() for offset in tensor["data_offsets"][:2]]
-            if len(offsets) != 2 * len(tensors) or any(type(offset) is not int for offset in offsets):
+            if len(offsets) != 2 * len(tensors) or any(
+                not isinstance(offset, int) or isinstance(offset, bool) for offset in offsets
+            ):
                 raise ValueError("offsets that are no numbers")
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise wrong(path, "safetensors with a header", "none (%s)" % error) from error

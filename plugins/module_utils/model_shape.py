@@ -125,7 +125,7 @@ def number(config, *names, default=None):
         value = config.get(name)
         if value is None:
             continue
-        if type(value) is not int or value < 0:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
             raise wrong("a whole number for '%s'" % name, "%r" % (value,))
         return value
     if default is None:
@@ -331,9 +331,10 @@ def read_hub(hub, params):
             # Unlike what follows this does not try again for long when nothing answers.
             commit = api.model_info(repo, revision=revision, timeout=20).sha
             config = read_json(api.hf_hub_download(repo, "config.json", revision=commit))
-            found = api.get_safetensors_metadata(repo, revision=commit)
-        except hub.errors.NotASafetensorsRepoError:
-            return config, []
+            try:
+                found = api.get_safetensors_metadata(repo, revision=commit)
+            except hub.errors.NotASafetensorsRepoError:
+                return config, []
         except OneccError:
             raise
         except Exception as error:

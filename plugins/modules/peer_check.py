@@ -64,8 +64,8 @@ EXAMPLES = r"""
 RETURN = r"""
 calls:
   description:
-    - What came of each call. RV(calls[].error) is empty if it was answered.
-    - RV(calls[].offset) is how many seconds the other clock is ahead, RV(calls[].seconds) what connecting took.
+    - What came of each call. C(error) is empty if it was answered.
+    - C(offset) is how many seconds the other clock is ahead, C(seconds) what connecting took.
   returned: always
   type: list
   elements: dict

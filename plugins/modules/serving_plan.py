@@ -261,7 +261,8 @@ def main():
             pipeline_parallel_size={"type": "int", "default": 0},
             gpu_memory_utilization={"type": "float"},
             max_model_len={"type": "str"},
-            max_num_batched_tokens={"type": "str"},
+            # A number of tokens, not a secret.
+            max_num_batched_tokens={"type": "str", "no_log": False},
             max_num_seqs={"type": "int"},
             kv_cache_dtype={"type": "str"},
             block_size={"type": "int"},

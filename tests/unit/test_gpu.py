@@ -65,13 +65,11 @@ def test_parse_eight_gpus(busy):
     assert told == [dict(H200, index=index) for index in range(8)]
 
 
-PROCESS = """			<process_info>
-				<pid>2210</pid>
-				<type>G</type>
-				<process_name>/usr/lib/xorg/Xorg</process_name>
-				<used_memory>N/A</used_memory>
-			</process_info>
-"""
+PROCESS = (
+    "\t\t\t<process_info>\n\t\t\t\t<pid>2210</pid>\n\t\t\t\t<type>G</type>\n"
+    "\t\t\t\t<process_name>/usr/lib/xorg/Xorg</process_name>\n\t\t\t\t<used_memory>N/A</used_memory>\n"
+    "\t\t\t</process_info>\n"
+)
 
 
 @pytest.mark.parametrize(
