@@ -534,23 +534,29 @@ def plan(shape, tensors, nodes, settings, tensor_parallel_size=0, pipeline_paral
     }
 
 
+def count(number):
+    """A number of parameters as people name it."""
+    return "%.1f billion" % (number / 1e9) if number >= 1e9 else "%.1f million" % (number / 1e6)
+
+
 def report(found):
     """A plan as lines that a person reads."""
     model, cluster, settings = found["model"], found["cluster"], found["settings"]
     kept = model["quantization"]
     kind = "%s %d bit" % (kept["method"], kept["bits"]) if kept else model["dtype"]
     lines = [
-        "model: %s, %.1f million parameters, %s as %s, up to %d tokens"
+        "model: %s, %s parameters, %s as %s, up to %d tokens"
         % (
             model["architecture"],
-            model["parameters"] / 1e6,
+            count(model["parameters"]),
             gib(model["weights"]),
             kind,
             model["max_position_embeddings"],
         ),
         "KV cache: %d B per token for the whole model (%s), sequences of %d tokens"
         % (model["kv_bytes_per_token"], settings["kv_cache_dtype"], settings["max_model_len"]),
-        "cluster: %d GPUs on %d nodes, %s each" % (cluster["gpus"], len(cluster["nodes"]), memory_of(cluster)),
+        "cluster: %d GPUs on %d node%s, %s each"
+        % (cluster["gpus"], len(cluster["nodes"]), "s" if len(cluster["nodes"]) > 1 else "", memory_of(cluster)),
         *("note: %s" % note for note in model["notes"]),
         "",
     ]

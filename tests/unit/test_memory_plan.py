@@ -536,7 +536,7 @@ def test_headers_win():
 def test_report():
     lines = report(planned(BIG, cluster(8, 8)))
     assert lines[:4] == [
-        "model: LlamaForCausalLM, 405853.4 million parameters, 756.0 GiB as BF16, up to 131072 tokens",
+        "model: LlamaForCausalLM, 405.9 billion parameters, 756.0 GiB as BF16, up to 131072 tokens",
         "KV cache: 516096 B per token for the whole model (auto), sequences of 131072 tokens",
         "cluster: 16 GPUs on 2 nodes, 79.6 GiB each",
         "",

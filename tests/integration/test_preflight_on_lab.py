@@ -6,6 +6,10 @@
 import contextlib
 import json
 
+import pytest
+
+from lab import ROOT
+
 
 def preflight(lab, folder, **extra):
     """The play, and its report's rows."""
@@ -150,3 +154,22 @@ def test_a_node_that_does_not_answer(lab, tmp_path):
 def test_the_engine_comes_back(lab):
     lab.on("node00", "systemctl start onecc-vllm")
     assert lab.ask_until(240).choices[0].finish_reason == "stop"
+
+
+@pytest.mark.parametrize(
+    ("model", "nodes", "words"),
+    [
+        ("Llama-3.1-405B-Instruct", 1, "nothing of this serves the model"),
+        ("Llama-3.1-405B-Instruct", 2, "chosen: tensor parallel 8, pipeline parallel 2"),
+        ("Llama-3.1-70B-Instruct", 1, "chosen: tensor parallel 8, pipeline parallel 1"),
+        ("DeepSeek-V3", 4, "chosen: tensor parallel 8, pipeline parallel 4"),
+    ],
+)
+def test_plan_for_a_cluster_that_is_not_there(lab, model, nodes, words):
+    """As the README has it: no node is asked."""
+    config = ROOT / "tests/unit/data/configs" / model
+    cluster = {"plan_nodes": nodes, "plan_gpus_per_node": 8, "plan_gpu_memory_mib": 81559}
+    play = lab.play("plan", inventory="localhost,", model_download_path=str(config), **cluster)
+    assert play.rc == 0, play.why
+    assert words in play.text
+    assert set(play.stats["processed"]) == {"localhost"}
