@@ -155,6 +155,20 @@ def read_file(path, limit):
     return tail.text(), facts.st_mtime
 
 
+def hide_arguments(words):
+    """Arguments without the values of those that are secret: --name value and --name=value, several values as well."""
+    shown, hiding = [], False
+    for word in words:
+        if word.startswith("-"):
+            name, equals, value = word.partition("=")
+            hiding = is_secret(name, "some text")
+            shown.append(name + equals + (MASK if hiding and equals else value))
+            hiding = hiding and not equals
+        else:
+            shown.append(MASK if hiding else word)
+    return shown
+
+
 def hide_environment(text):
     """The answer of docker inspect without the values of variables, labels and arguments that are secret."""
     try:
@@ -168,6 +182,9 @@ def hide_environment(text):
             name, equals, value = setting.partition("=")
             shown.append(name + equals + (MASK if is_secret(name, value) else value))
         config["Env"] = shown
+        for place, key in ((config, "Cmd"), (config, "Entrypoint"), (container, "Args")):
+            if place.get(key):
+                place[key] = hide_arguments(place[key])
     return json.dumps(answer, indent=2) + "\n"
 
 

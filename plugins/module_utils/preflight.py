@@ -15,7 +15,8 @@ A node is a dictionary:
 - shared_dir, proof_error (why the head could not make a file there, else empty)
 - model: error (why it cannot be served, else empty), told (what it is), load_bytes (what a node reads to load it); None
   when it was not looked at
-- calls: what peer_check returned, rate: what storage_rate returned, fabric: what the fabric test told of the node;
+- calls: what peer_check returned; rate: what storage_rate returned, rate_error: why it did not; fabric: what the
+  all-reduce told of the node;
   None when not measured
 """
 
@@ -104,7 +105,7 @@ def unread(node):
 
 def check_os(node, _limits):
     system = node["node"]["os"]
-    name = "%s, %s" % (system["name"], system["machine"])
+    name = "%s, %s, Linux %s" % (system["name"], system["machine"], node["node"]["kernel"])
     if not system["systemd"] or system["machine"] not in MACHINES:
         wanted = "systemd on %s" % " or ".join(MACHINES)
         return [row("os", node["name"], FAIL, name + ("" if system["systemd"] else ", no systemd"), wanted)]
@@ -176,13 +177,16 @@ def chosen_by_nccl(names, wish):
 
 
 def driver(node):
-    """Within one major version of CUDA an older driver runs an image, too (NVIDIA: minor version compatibility)."""
+    """Within one major version of CUDA an older driver runs an image, too (NVIDIA: minor version compatibility).
+
+    With CUDA's forward compatibility in the image it runs even then, so this warns; the all-reduce tells for sure.
+    """
     here = node["node"]
     if not here["image_cuda"]:
         return row("gpu-driver", node["name"], OK, "driver %s, CUDA up to %s" % (here["driver"], here["cuda"]))
     able = major(here["image_cuda"]) <= major(here["cuda"])
     found = "driver %s for CUDA up to %s" % (here["driver"], here["cuda"] or "it does not tell")
-    return row("gpu-driver", node["name"], OK if able else FAIL, found, "CUDA %s, as the image" % here["image_cuda"])
+    return row("gpu-driver", node["name"], OK if able else WARN, found, "CUDA %s, as the image" % here["image_cuda"])
 
 
 def idle(node):
@@ -200,11 +204,19 @@ def idle(node):
     return row("gpu-idle", node["name"], FAIL if held else OK, "; ".join(held) or "free", "nobody else's processes")
 
 
+def has_infiniband(node):
+    """Whether programs can use adapters whose links are InfiniBand."""
+    ports = node["node"]["infiniband_ports"]
+    return node["node"]["infiniband"] and any(port["link"] == "InfiniBand" for port in ports)
+
+
 def check_infiniband(node, _limits):
     name, container, ports = node["name"], node["container"], node["node"]["infiniband_ports"]
-    if not node["node"]["infiniband"] or not ports:
+    if not has_infiniband(node):
+        # Adapters that do RDMA over Ethernet are in every other server, and mostly not meant.
+        others = ", ".join("%s (%s)" % (port["device"], port["link"]) for port in ports)
         return [
-            row("infiniband", name, OK, "none"),
+            row("infiniband", name, OK, "none" + (": %s" % others if others else "")),
             row("memlock", name, OK, "not needed without InfiniBand"),
         ]
     names = chosen_by_nccl([port["device"] for port in ports], container["hca"])
@@ -299,6 +311,16 @@ def check_storage(node, limits):
     result = OK if shared["writable"] else FAIL
     free = "%s free" % human(shared["free"]) if shared["writable"] else "read-only"
     rows.append(row("storage-writable", name, result, free, "a folder that root can write to"))
+    if node.get("rate_error"):
+        rows.append(
+            row(
+                "storage-rate",
+                name,
+                WARN,
+                node["rate_error"],
+                "a rate of at least %s/s" % human(limits["storage_rate"]),
+            )
+        )
     if node["rate"]:
         slow = node["rate"]["rate"] < limits["storage_rate"]
         found = "%s/s" % human(node["rate"]["rate"])
@@ -394,7 +416,7 @@ def compare_images(nodes, _limits):
 
 def compare_infiniband(nodes, _limits):
     """Nodes of which some have it are slower than those without: NCCL takes another way for all."""
-    having = [node["name"] for node in nodes if node["node"]["infiniband"]]
+    having = [node["name"] for node in nodes if has_infiniband(node)]
     if having and len(having) < len(nodes):
         return [row("infiniband", CLUSTER, FAIL, "only on %s" % ", ".join(having), "on every node or on none")]
     return []
@@ -403,15 +425,15 @@ def compare_infiniband(nodes, _limits):
 def floor_of(nodes):
     """The bus bandwidth in GB/s under which something is wrong, not just less than the best.
 
-    Estimates on the safe side, of what the slowest sound link brings: within a node PCIe 4.0 (32 GB/s one way) halved
-    by the way through the host's memory; between nodes half of one adapter's port, since every GPU has one of its own
-    on the machines this is made for, and some have one for the node; less with more nodes, whose rings are longer; 10
-    Gbit Ethernet where there is no InfiniBand.
+    Estimates on the safe side, of what the slowest sound link brings. Within a node: PCIe 3.0 (16 GB/s one way) through
+    the host's memory. Between nodes: half of one adapter's port, since every GPU has one of its own on the machines
+    this is made for, and some have one for the node; less with more nodes, whose rings are longer; 10 Gbit Ethernet
+    where there is no InfiniBand.
     """
     if not nodes[0]["node"]["gpus"]:
         return 0.005
     if len(nodes) == 1:
-        return 8.0
+        return 3.0
     ports = [port for node in nodes for port in node["node"]["infiniband_ports"] if port["state"] == "ACTIVE"]
     rates = [port["rate"] for port in ports if port["link"] == "InfiniBand"] or [port["rate"] for port in ports]
     link = min(rates) / 8 if rates else 1.0
@@ -440,7 +462,7 @@ def compare_fabric(nodes, limits):
     if measured["transports"]:
         found += " by %s" % ", ".join(measured["transports"])
     wanted = "at least %g GB/s" % floor
-    if "NET/Socket" in measured["transports"] and all(node["node"]["infiniband"] for node in nodes):
+    if "NET/Socket" in measured["transports"] and all(has_infiniband(node) for node in nodes):
         return [row("fabric", CLUSTER, FAIL, found, "NET/IB, since every node has InfiniBand")]
     return [row("fabric", CLUSTER, FAIL if measured["bus_gb_s"] < floor else OK, found, wanted)]
 

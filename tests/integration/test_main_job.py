@@ -128,7 +128,7 @@ def test_folder_that_is_not_shared_is_refused(lab):
     assert play.rc != 0
     text = " ".join(play.text.split())
     for words in [
-        "node01: expected in /home/ubuntu/shared the file that node00",
+        "node01: expected in /home/ubuntu/shared the file that the head",
         "on tmpfs from none",
         "Mount the same",
     ]:

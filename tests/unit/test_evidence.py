@@ -123,6 +123,22 @@ def test_hide_environment():
     assert evidence.hide_environment("no JSON") == "no JSON"
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["vllm", "serve", "/model"], ["vllm", "serve", "/model"]),
+        (["--api-key", "a", "b", "--port", "8000"], ["--api-key", "[redacted]", "[redacted]", "--port", "8000"]),
+        (["--api_key=a", "--hf-token", "b"], ["--api_key=[redacted]", "--hf-token", "[redacted]"]),
+        (["--max-num-batched-tokens", "8192", "--tokenizer", "/t"],) * 2,
+    ],
+)
+def test_hide_arguments(words, shown):
+    assert evidence.hide_arguments(words) == shown
+    inspected = json.dumps([{"Args": words, "Config": {"Cmd": words}}])
+    container = json.loads(evidence.hide_environment(inspected))[0]
+    assert container["Args"] == container["Config"]["Cmd"] == shown
+
+
 VERSION = """Client: Docker Engine - Community
  Version:           28.1.1
 

@@ -76,6 +76,7 @@ def gpu_node(index, count=2):
         "error": "",
         "node": {
             "hostname": name,
+            "kernel": "6.8.0-60-generic",
             "os": {
                 "id": "ubuntu",
                 "version": "22.04",
@@ -389,6 +390,12 @@ def test_every_row_says_what_was_found(kind):
         pytest.param("gpu", {"0.fabric.measured.bus_gb_s": 25.0}, id="fabric-just-fast-enough"),
         pytest.param("one", {"0.fabric.measured.bus_gb_s": 8.0}, id="pcie"),
         pytest.param(
+            "gpu",
+            {"*.node.infiniband_ports": [ib_port(0, link="Ethernet", state="DOWN")], "*.container.memlock": False},
+            id="rdma-over-ethernet",
+        ),
+        pytest.param("gpu", {"*.node.infiniband_ports": [ib_port(0, link="Ethernet")]}, id="ethernet-adapters"),
+        pytest.param(
             "one", {"0.gpus": 1, "0.fabric.measured.ranks": 1, "0.fabric.measured.bus_gb_s": 0.0}, id="one-gpu"
         ),
     ],
@@ -427,7 +434,7 @@ DOWN = {"*.node.infiniband_ports.3": ib_port(3, state="DOWN", rate=100.0)}
         pytest.param(
             "gpu",
             {"1.node.os.systemd": False},
-            [("os", "node01", "fail", "Ubuntu 22.04.5 LTS, x86_64, no systemd", "systemd on x86_64 or aarch64")],
+            [("os", "node01", "fail", "no systemd", "systemd on x86_64 or aarch64")],
             id="no-systemd",
         ),
         pytest.param(
@@ -496,13 +503,13 @@ DOWN = {"*.node.infiniband_ports.3": ib_port(3, state="DOWN", rate=100.0)}
         pytest.param(
             "gpu",
             {"1.node.image_cuda": "13.0.2"},
-            [("gpu-driver", "node01", "fail", "driver 570.124.06 for CUDA up to 12.8", "CUDA 13.0.2, as the image")],
+            [("gpu-driver", "node01", "warn", "driver 570.124.06 for CUDA up to 12.8", "CUDA 13.0.2, as the image")],
             id="old-driver",
         ),
         pytest.param(
             "gpu",
             {"1.node.cuda": "9.2"},
-            [("gpu-driver", "node01", "fail", "CUDA up to 9.2", "CUDA 12.9.1, as the image")],
+            [("gpu-driver", "node01", "warn", "CUDA up to 9.2", "CUDA 12.9.1, as the image")],
             id="numbers-are-no-text",
         ),
         # A driver without libcuda, and one from before it told: nothing of CUDA will run.
@@ -510,7 +517,7 @@ DOWN = {"*.node.infiniband_ports.3": ib_port(3, state="DOWN", rate=100.0)}
             pytest.param(
                 "gpu",
                 {"1.node.cuda": cuda},
-                [("gpu-driver", "node01", "fail", "driver 570.124.06", "CUDA 12.9.1, as the image")],
+                [("gpu-driver", "node01", "warn", "driver 570.124.06", "CUDA 12.9.1, as the image")],
                 id="cuda-not-told-%s" % cuda,
             )
             for cuda in ("", "Not Found", "N/A")
@@ -1285,8 +1292,8 @@ def test_a_warning_is_no_refusal():
 @pytest.mark.parametrize(
     ("count", "ports", "floor"),
     [
-        pytest.param(1, [ib_port(0)], 8.0, id="one-node"),
-        pytest.param(1, [], 8.0, id="one-node-without-infiniband"),
+        pytest.param(1, [ib_port(0)], 3.0, id="one-node"),
+        pytest.param(1, [], 3.0, id="one-node-without-infiniband"),
         pytest.param(2, [ib_port(number) for number in range(8)], 25.0, id="two-nodes"),
         pytest.param(4, [ib_port(0)], 25.0, id="four-nodes"),
         pytest.param(5, [ib_port(0)], 18.75, id="five-nodes"),
