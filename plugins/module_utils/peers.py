@@ -69,6 +69,7 @@ def answer(servers, seconds):
     with concurrent.futures.ThreadPoolExecutor(len(servers) or 1) as pool:
         for server in servers:
             pool.submit(server.serve_forever, 0.1)
+        # The time is all that ends it: nobody tells a node that the others have called.
         time.sleep(seconds)
         for server in servers:
             server.shutdown()

@@ -6,6 +6,7 @@ set -euo pipefail
 name=$1 image=$2 network=$3 address=$4 shared=$5 key=$6 registry=$7 index=$8
 node=onecc-lab-$name
 
+# Empty where there is no such node yet, which docker inspect takes for an error.
 state=$(docker inspect --format '{{.State.Status}}' "$node" 2>/dev/null || true)
 if [ -n "$state" ]; then
   # A lab that was killed leaves its nodes in the engine, and another checkout's nodes share another folder.
