@@ -216,7 +216,7 @@ class Scene:
         if name == RAY_LOG:
             return line.time >= (self.ray_since[node] or 0) and not self.ray_ran_after(node, line)
         if cause.id in LASTING and not OF_THE_ENGINE.match(name):
-            if cause.id == "node-lost" and self.is_back(line.text):
+            if cause.id == "node-lost" and self.is_back(node, line.text):
                 return line.time >= (self.engine_since or 0)
             return line.time >= (self.ray_since[node] or 0)
         return line.time >= (self.engine_since or self.ray_since[node] or 0)
@@ -226,11 +226,14 @@ class Scene:
         lines = self.lines(RAY_LOG, node)
         return any(RAY_RUNS.search(later.text) for later in lines[line.number :])
 
-    def is_back(self, text):
-        """Whether Ray knows a living node with the address that a line names."""
-        address = NODE_ADDRESS.search(text)
-        nodes = [node for state in self.states.values() for node in state.get("ray_nodes") or []]
-        return bool(address) and any(node["address"] == address[1] and node["state"] == "ALIVE" for node in nodes)
+    def is_back(self, node, text):
+        """Whether Ray knows a living node with the address that a line names.
+
+        A raylet that was given up names no address: its line is about the node that it is found on.
+        """
+        named = NODE_ADDRESS.search(text)
+        address = named[1] if named else (self.states.get(node) or {}).get("address")
+        return address in (self.living() or ())
 
     def has_infiniband(self, node):
         ports = (self.states.get(node) or {}).get("infiniband") or []

@@ -289,8 +289,15 @@ def test_a_node_lost_while_serving_is_the_cause_of_all_that_follows():
     alive = [
         {"address": address, "state": "ALIVE", "state_message": "", "is_head": False} for address in ADDRESSES.values()
     ]
-    back = diagnose(files, {**STATES, HEAD: state(HEAD, ray_nodes=alive)})
-    assert back["first"]["id"] == "gpu-count"
+    states = {**STATES, HEAD: state(HEAD, ray_nodes=alive)}
+    assert diagnose(files, states)["first"]["id"] == "gpu-count"
+    # The raylet that was given up says so too, in a file that outlives it, and names no address.
+    files[WORKER] = {RAYLET: text("15_raylet_marked_dead.log")}
+    written = {RAYLET: START + 1590}
+    states[WORKER] = state(WORKER, containers={"onecc-ray": container()}, written=written)
+    assert diagnose(files, states)["first"]["id"] == "gpu-count"
+    states[HEAD] = state(HEAD, ray_nodes=alive[:1])
+    assert diagnose(files, states)["first"]["id"] == "node-lost"
 
 
 def test_a_worker_that_never_joined():
