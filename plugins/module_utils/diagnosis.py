@@ -38,7 +38,7 @@ PLAIN = re.compile(r"\[?(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d),(\d{3})[\s\]]")
 # In vLLM's own logs, without a year.
 SHORT = re.compile(r"\b(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) (\d\d-\d\d) (\d\d:\d\d:\d\d) ")
 
-UNIT_START = re.compile(r"systemd\[1\]: Starting .*(onecc-vllm|vLLM engine)")
+UNIT_START = re.compile(r"\[\d+\]: starting: the engine starts")
 ENGINE_START = re.compile(r"API server version \d|█\s+version \d")
 SERVING = re.compile(r"Application startup complete")
 RAY_START = re.compile(r"Local node IP: ")

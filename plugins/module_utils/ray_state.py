@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
-
-from ansible.module_utils.urls import open_url
+import urllib.request
 
 from .errors import OneccError
 
@@ -23,7 +22,7 @@ VIEWS = {
 }
 
 
-def fetch(url, token="", timeout=20, get=open_url):
+def fetch(url, token="", timeout=20):
     """Reads all views of the dashboard.
 
     :param url: where the dashboard listens, such as http://127.0.0.1:8265
@@ -31,19 +30,25 @@ def fetch(url, token="", timeout=20, get=open_url):
     :param timeout: seconds for one request
     :return: dictionary of parsed answers, named as in VIEWS
     """
-    headers = {"Authorization": "Bearer " + token} if token else {}
-    answers = {}
-    for name, path in VIEWS.items():
-        try:
-            answers[name] = json.load(get(url.rstrip("/") + path, headers=headers, timeout=timeout, use_proxy=False))
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            raise OneccError(
-                url,
-                "Ray's dashboard to answer %s" % path,
-                str(error),
-                "See 'docker logs onecc-ray' on the head.",
-            ) from error
-    return answers
+    return {name: fetch_view(url, path, token, timeout) for name, path in VIEWS.items()}
+
+
+def fetch_view(url, path, token="", timeout=20):
+    """Reads one view of the dashboard; parameters as in fetch."""
+    request = urllib.request.Request(url.rstrip("/") + path)
+    if token:
+        request.add_header("Authorization", "Bearer " + token)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=timeout) as stream:
+            return json.load(stream)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise OneccError(
+            url,
+            "Ray's dashboard to answer %s" % path,
+            str(error),
+            "See 'docker logs onecc-ray' on the head.",
+        ) from error
 
 
 def summarize(answers):
@@ -57,25 +62,7 @@ def summarize(answers):
     # Null until the head's monitor has reported for the first time.
     status = answers["cluster_status"]["data"].get("clusterStatus") or {}
     used = (status.get("loadMetricsReport") or {}).get("usageByNode") or {}
-    nodes = []
-    for node in answers["nodes"]["data"]["result"]["result"]:
-        alive = node["state"] == "ALIVE"
-        resources = node.get("resources_total") or {}
-        gpus_used = (used.get(node["node_id"], {}).get("GPU") or [0])[0] if alive else 0
-        nodes.append(
-            {
-                "node_id": node["node_id"],
-                "address": node["node_ip"],
-                "is_head": bool(node.get("is_head_node")),
-                "state": node["state"],
-                "state_message": node.get("state_message") or "",
-                "ended_ms": node.get("end_time_ms") or 0,
-                "gpus_total": number(resources.get("GPU", 0)),
-                "gpus_used": number(gpus_used),
-                "cpus_total": number(resources.get("CPU", 0)),
-            }
-        )
-    nodes.sort(key=lambda node: (not node["is_head"], node["state"] != "ALIVE", node["address"], node["node_id"]))
+    nodes = nodes_of(answers["nodes"], used)
     address = {node["node_id"]: node["address"] for node in nodes}
     groups = []
     for group in answers["placement_groups"]["data"]["result"]["result"]:
@@ -94,6 +81,35 @@ def summarize(answers):
         "gpus_used": sum(node["gpus_used"] for node in living),
         "placement_groups": groups,
     }
+
+
+def nodes_of(view, used):
+    """The nodes, the head first and the living before the dead.
+
+    :param view: the dashboard's answer
+    :param used: resources in use by node, as the dashboard has them in its status
+    """
+    nodes = []
+    for node in view["data"]["result"]["result"]:
+        alive = node["state"] == "ALIVE"
+        resources = node.get("resources_total") or {}
+        gpus_used = (used.get(node["node_id"], {}).get("GPU") or [0])[0] if alive else 0
+        nodes.append(
+            {
+                "node_id": node["node_id"],
+                "address": node["node_ip"],
+                "is_head": bool(node.get("is_head_node")),
+                "state": node["state"],
+                "state_message": node.get("state_message") or "",
+                "ended_ms": node.get("end_time_ms") or 0,
+                "gpus_total": number(resources.get("GPU", 0)),
+                "gpus_used": number(gpus_used),
+                "cpus_total": number(resources.get("CPU", 0)),
+            }
+        )
+    return sorted(
+        nodes, key=lambda node: (not node["is_head"], node["state"] != "ALIVE", node["address"], node["node_id"])
+    )
 
 
 def number(value):

@@ -215,7 +215,7 @@ def read(params, run):
     gpus = gpu.read_gpus(run)
     listeners = node.parse_listeners(run(node.LISTENER_COMMAND, check_rc=True)[1])
     for process in listeners + [process for each in gpus["gpus"] for process in each["processes"]]:
-        process["container"] = node.container_of(process["pid"], engine["containers"])
+        process["container"] = node.container_of(process["pid"], {**engine["containers"], **node.OWN_UNITS})
     system = os.uname()
     return dict(
         gpus,

@@ -75,10 +75,10 @@ options:
       - Only the lack of an answer is waited out; an answer that O(expect) does not fit fails at once.
     type: int
     default: 0
-  watch_unit:
+  watch_url:
     description:
-      - A systemd unit of this host which serves the endpoint. The wait ends early, as a failure, when
-        the unit has been restarted three times since the module began, or is not even trying to run.
+      - Where the program that looks after the engine tells its state. The wait ends early, as a failure,
+        when the engine has failed to start three times in a row, or nothing answers there for half a minute.
     type: str
 """
 
@@ -161,7 +161,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.onecc.vllm.plugins.module_utils.chat import ask, choose
 from ansible_collections.onecc.vllm.plugins.module_utils.errors import OneccError
-from ansible_collections.onecc.vllm.plugins.module_utils.units import Unit, why_hopeless
+from ansible_collections.onecc.vllm.plugins.module_utils.starts import Starts
 from ansible_collections.onecc.vllm.plugins.module_utils.waiter import wait_until
 
 try:
@@ -172,7 +172,7 @@ except ImportError:
     OPENAI_ERROR = traceback.format_exc()
 
 
-def look(client, params, unit):
+def look(client, params, starts):
     """One attempt: what the endpoint answered, or why it did not."""
     try:
         models = [model.id for model in client.models.list()]
@@ -184,8 +184,8 @@ def look(client, params, unit):
                 options["seed"] = params["seed"]
             seen.update(ask(client, seen["model"], params["messages"], options, params["stream"]))
     except (openai.APIConnectionError, openai.InternalServerError) as error:
-        # It may still be starting: worth waiting for, unless its unit keeps failing.
-        return {"no_answer": str(error.__cause__ or error), "hopeless": why_hopeless(unit.began, unit.show())}
+        # It may still be starting: worth waiting for, unless it keeps failing.
+        return {"no_answer": str(error.__cause__ or error), "hopeless": starts.why_hopeless()}
     except openai.APIError as error:
         wrong = OneccError(
             params["base_url"],
@@ -227,7 +227,7 @@ def main():
             "expect": {"type": "str"},
             "request_timeout": {"type": "int", "default": 60},
             "wait_timeout": {"type": "int", "default": 0},
-            "watch_unit": {"type": "str"},
+            "watch_url": {"type": "str"},
         },
         mutually_exclusive=[("question", "messages")],
         supports_check_mode=True,
@@ -252,15 +252,15 @@ def main():
         timeout=params["request_timeout"],
         max_retries=0,
     )
-    unit = Unit(params["watch_unit"], module.run_command)
-    seen, over, waited = wait_until(lambda: look(client, params, unit), is_over, params["wait_timeout"], interval=2.0)
+    starts = Starts(params["watch_url"])
+    seen, over, waited = wait_until(lambda: look(client, params, starts), is_over, params["wait_timeout"], interval=2.0)
     result = {"waited_s": round(waited, 1)}
     if "no_answer" in seen:
         error = OneccError(
             params["base_url"],
             "an answer within %d s" % params["wait_timeout"] if not over else "a service that keeps running",
             seen["no_answer"] if not over else seen["hopeless"],
-            "See the log of the service%s." % (" (%s)" % params["watch_unit"] if params["watch_unit"] else ""),
+            "See the log of the service.",
         )
         module.fail_json(msg=str(error), **result)
     if "refused" in seen:

@@ -11,7 +11,14 @@ import pytest
 from lab import SHARED, Lab, make
 
 # Each goes on where the one before it stopped.
-ORDER = ["test_main_job", "test_preflight_on_lab", "test_diagnose", "test_teardown", "test_model_download"]
+ORDER = [
+    "test_main_job",
+    "test_preflight_on_lab",
+    "test_faults",
+    "test_diagnose",
+    "test_teardown",
+    "test_model_download",
+]
 
 
 def pytest_collection_modifyitems(items):

@@ -212,7 +212,6 @@ CONTAINER = """
       vars:
         cluster_container_name: try-hardware
         cluster_container_state: present
-        cluster_container_restart_policy: "no"
         cluster_container_ipc_mode: shareable
         cluster_container_argv: [sleep, "1"]
     - ansible.builtin.assert:

@@ -241,7 +241,7 @@ def test_captured_from_a_healthy_cluster(path):
 
 def journal(*starts):
     return [
-        "%s node00 systemd[1]: Starting onecc-vllm.service - vLLM engine and OpenAI-compatible endpoint..."
+        "%s node00 onecc-vllm[1592]: starting: the engine starts, an answer is awaited"
         % datetime.datetime.fromtimestamp(start, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%S+00:00")
         for start in starts
     ]

@@ -1,0 +1,48 @@
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the program that looks after the engine says of the engine's starts."""
+
+from __future__ import annotations
+
+import time
+
+from .supervisor.base import read
+
+# An engine that failed twice may be riding out a fault; a third time it is failing.
+FAILED_STARTS = 3
+# Seconds for which nothing may answer: the program is just being started.
+SILENT = 30
+
+
+class Starts:
+    """Looks at the program's status, or at nothing.
+
+    :param url: where it tells its state, or None
+    """
+
+    def __init__(self, url):
+        self.url = url
+        self.last = time.monotonic()
+
+    def why_hopeless(self):
+        """Why the engine will not come up by itself, in words; empty if it may."""
+        if not self.url:
+            return ""
+        try:
+            status = read(self.url)
+        except (OSError, ValueError) as error:
+            silent = time.monotonic() - self.last
+            return "nothing looks after the engine (%s: %s)" % (self.url, error) if silent > SILENT else ""
+        self.last = time.monotonic()
+        return judge(status)
+
+
+def judge(status):
+    """Why the engine will not come up by itself, in words; empty if it may.
+
+    :param status: what the program tells
+    """
+    if status["failed_starts"] < FAILED_STARTS:
+        return ""
+    return "%d starts that failed: %s" % (status["failed_starts"], status["failures"][-1]["reason"])

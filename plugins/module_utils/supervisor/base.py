@@ -1,0 +1,147 @@
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What both programs stand on: a loop that systemd watches, signals, a status by HTTP, other nodes' status."""
+
+from __future__ import annotations
+
+import datetime
+import http.server
+import json
+import os
+import signal
+import socket
+import threading
+import time
+import urllib.request
+
+# Seconds that one request to this program may take, and one to another node's.
+SLOW_CLIENT, OTHER_NODE = 5, 3
+
+
+def say(text):
+    """A line for the journal."""
+    print(text, flush=True)
+
+
+def clock_time(seconds=None):
+    """A moment as people and the diagnosis read it, in UTC."""
+    moment = datetime.datetime.fromtimestamp(time.time() if seconds is None else seconds, datetime.timezone.utc)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def tell_systemd(text):
+    """sd_notify(3): the unit is up, or still alive."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.connect(address.replace("@", "\0", 1))
+            client.send(text.encode())
+
+
+class Program:
+    """A loop until SIGTERM, which stops the container as well. SIGHUP ends the program alone; systemd starts it anew.
+
+    :param interval: seconds between two steps
+    """
+
+    def __init__(self, interval):
+        self.interval = interval
+        self.ending = threading.Event()
+        self.alone = False
+
+    def run(self):
+        """Calls step() again and again, and stop() at the end."""
+        signal.signal(signal.SIGTERM, self.on_signal)
+        signal.signal(signal.SIGHUP, self.on_signal)
+        tell_systemd("READY=1")
+        while not self.ending.is_set():
+            self.step()
+            tell_systemd("WATCHDOG=1")
+            self.ending.wait(self.interval)
+        if not self.alone:
+            self.stop()
+
+    def on_signal(self, number, _frame):
+        self.alone = number == signal.SIGHUP
+        self.ending.set()
+
+    def step(self):
+        raise NotImplementedError
+
+    def stop(self):
+        raise NotImplementedError
+
+
+class Status:
+    """Answers GET with JSON.
+
+    :param address: to listen on
+    :param port: to listen on
+    :param answer: function from a path to (status, dictionary)
+    """
+
+    def __init__(self, address, port, answer):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            timeout = SLOW_CLIENT
+
+            def do_GET(self):
+                status, body = answer(self.path.partition("?")[0])
+                data = json.dumps(body).encode() + b"\n"
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.send_header("Cache-Control", "no-store")
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *args):
+                """Load balancers ask every second."""
+
+        class Server(http.server.ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, request, client_address):
+                """Clients that go away are no event."""
+
+        self.server = Server((address, port), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+def read(url, timeout=OTHER_NODE):
+    """What another node's program tells.
+
+    :raise OSError: if it does not answer
+    :raise ValueError: if that is no JSON
+    """
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=timeout) as stream:
+        return json.load(stream)
+
+
+class Poll:
+    """Asks again and again in a thread of its own, so that what hangs holds up nobody.
+
+    :param ask: function without arguments
+    :param interval: seconds between an answer and the next question
+    :param errors: exceptions that mean that there is no answer
+    """
+
+    def __init__(self, ask, interval, errors=(OSError, ValueError)):
+        self.ask, self.interval, self.errors = ask, interval, errors
+        self.answer, self.why, self.asked = None, "it was not asked yet", time.monotonic()
+        threading.Thread(target=self.loop, daemon=True).start()
+
+    def loop(self):
+        while True:
+            try:
+                answer, why = self.ask(), ""
+            except self.errors as error:
+                answer, why = None, str(error) or type(error).__name__
+            self.answer, self.why, self.asked = answer, why, time.monotonic()
+            time.sleep(self.interval)
+
+    @property
+    def age(self):
+        """Seconds since there was an answer, or the lack of one."""
+        return time.monotonic() - self.asked

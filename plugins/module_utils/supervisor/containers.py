@@ -1,0 +1,83 @@
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The containers of this node, through the Docker Engine."""
+
+from __future__ import annotations
+
+import dataclasses
+
+try:
+    import docker
+    import requests
+
+    ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException)
+except ImportError:
+    # Where Ansible looks at this file, but does not run it.
+    ERRORS = ()
+
+# Seconds for one answer of the engine.
+TIMEOUT = 20
+
+
+class EngineError(Exception):
+    """The container engine did not do what it was asked to."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Container:
+    """What counts of a container.
+
+    :param id: another one has another
+    :param status: created, running, exited, …
+    :param started_at: as the engine writes it: the same text is the same start
+    :param exit_code: of the last run
+    """
+
+    id: str
+    status: str
+    started_at: str
+    exit_code: int
+
+    @property
+    def running(self):
+        return self.status == "running"
+
+
+class Containers:
+    """The engine's containers by name."""
+
+    def __init__(self):
+        try:
+            self.client = docker.from_env(timeout=TIMEOUT)
+        except ERRORS as error:
+            raise EngineError(str(error)) from error
+
+    def get(self, name):
+        """The container, or None if there is none."""
+        try:
+            found = self.client.containers.get(name)
+        except docker.errors.NotFound:
+            return None
+        except ERRORS as error:
+            raise EngineError(str(error)) from error
+        state = found.attrs["State"]
+        return Container(found.id, state["Status"], state["StartedAt"], state["ExitCode"])
+
+    def processes(self, name):
+        """Pairs of state (a letter, as ps has it) and command line of the container's processes."""
+        answer = self.call(name, "top", ps_args="-eo pid,stat,args")
+        return [(row[1][:1], " ".join(row[2:])) for row in answer["Processes"] or []]
+
+    def start(self, name):
+        self.call(name, "start")
+
+    def stop(self, name, seconds):
+        """Asks the container to end, and ends it after so many seconds."""
+        self.call(name, "stop", timeout=seconds)
+
+    def call(self, name, method, **options):
+        try:
+            return getattr(self.client.containers.get(name), method)(**options)
+        except ERRORS as error:
+            raise EngineError("%s: %s" % (method, error)) from error

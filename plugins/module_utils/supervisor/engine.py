@@ -1,0 +1,164 @@
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Looks after the engine, from the head: the whole cluster, or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+
+from ..ray_state import missing
+from .base import Poll, Program, Status, clock_time, read, say
+from .containers import Containers, EngineError
+from .engine_rules import CLEARING, Group, View
+from .probe import Probe
+from .ray_node import DEMANDS
+
+NAME = "onecc-vllm"
+# Seconds that an engine gets to end: one that is broken, and one that an operator stops.
+BROKEN, STOPPED = 2, 30
+
+
+def lacks(expected, head, nodes, demands):
+    """What the cluster lacks before the engine can start.
+
+    :param expected: list of name, address and gpus
+    :param head: what the head's node tells, None if it does not answer
+    :param nodes: dictionary from address to what that node tells, None if it does not answer
+    :param demands: dictionary from address to the start of Ray that is not wanted any more
+    :return: list of lines, each with the name of a node
+    """
+    lines, told = [], set()
+    for want in expected:
+        node = nodes.get(want["address"])
+        who = "%(name)s (%(address)s)" % want
+        why = ""
+        if node is None:
+            why = "it does not answer"
+        elif node["storage"]:
+            why = node["storage"]
+        elif node["ray"] != "running":
+            why = "Ray is not up: %s" % (node["reason"] or "it has just started")
+        elif demands.get(want["address"]) == node["started_at"]:
+            why = "Ray is to be started anew"
+        if why:
+            lines.append("%s: %s" % (who, why))
+            told.add(who)
+    if head is None or head.get("nodes") is None:
+        if not lines:
+            lines.append("Ray on the head: %s" % (head or {}).get("nodes_error", "no answer"))
+        return lines
+    return lines + [line for line in missing({"nodes": head["nodes"]}, expected) if line.partition(":")[0] not in told]
+
+
+class Engine(Program):
+    """The program ``engine``.
+
+    :param settings: dictionary with address and port (of the status), node_port, head_address, expected (a list of
+        name, address and gpus for each node), base_url and model (of the engine), probe_interval, probe_timeout and
+        start_timeout (seconds)
+    """
+
+    def __init__(self, settings):
+        super().__init__(interval=0.5)
+        self.settings = settings
+        self.containers = None
+        self.group = Group(settings["start_timeout"], time.monotonic())
+        self.probe = Probe(settings)
+        self.started_at = None
+        self.lacks, self.said = [], ""
+        self.nodes = {
+            node["address"]: Poll(lambda url="http://%s:%d/" % (node["address"], settings["node_port"]): read(url), 1)
+            for node in settings["expected"]
+        }
+        Status(settings["address"], settings["port"], self.report)
+
+    def report(self, path):
+        """What load balancers and people are told."""
+        group = self.group
+        answered = self.probe.verdict.answered_at
+        told = {
+            "ready": group.ready,
+            "phase": group.phase,
+            "reason": group.reason,
+            "for_s": round(time.monotonic() - group.since, 1),
+            "model": self.settings["model"],
+            "lacks": self.lacks,
+            "failed_starts": group.failed_starts,
+            "last_answer_s": None if answered is None else round(time.monotonic() - answered, 1),
+            "failures": [
+                {"time": clock_time(time.time() - time.monotonic() + when), "reason": why}
+                for when, why in group.history
+            ],
+        }
+        if path not in ("/", "/ready", "/status"):
+            return 404, {"error": "there are /ready and /status"}
+        return 200 if group.ready or path == "/status" else 503, told
+
+    def step(self):
+        try:
+            self.containers = self.containers or Containers()
+            container = self.containers.get(NAME)
+        except EngineError as error:
+            self.note("the container engine does not answer: %s" % error)
+            return
+        now = time.monotonic()
+        nodes = {address: poll.answer for address, poll in self.nodes.items()}
+        self.lacks = lacks(self.settings["expected"], nodes[self.settings["head_address"]], nodes, self.group.demands)
+        view = View(
+            container=container,
+            lacks=self.lacks,
+            left={address: node["started_at"] for address, node in nodes.items() if node and node["ranks"]},
+            ranks={address: node["ranks"] for address, node in nodes.items() if node},
+            answered=self.probe.verdict.answered,
+            dead=self.probe.verdict.dead(now),
+        )
+        if container and container.running and container.started_at != self.started_at:
+            self.started_at = container.started_at
+            view.answered, view.dead = False, ""
+            self.probe.begin()
+        before = self.group.phase
+        action = self.group.step(view, now)
+        self.note("%s: %s" % (self.group.phase, self.group.reason or "completions are answered"))
+        if before == CLEARING and self.group.phase != CLEARING:
+            self.demand(self.group.demands)
+        try:
+            self.act(action)
+        except EngineError as error:
+            # The next look tells what came of it.
+            say("the container engine did not do it: %s" % error)
+
+    def act(self, action):
+        if action == "stop":
+            self.probe.end()
+            self.containers.stop(NAME, BROKEN)
+        elif action == "start":
+            self.containers.start(NAME)
+
+    def demand(self, demands):
+        for address in demands:
+            say("Ray on %s is to be started anew: ranks of the old engine are left there" % address)
+        with open(DEMANDS + ".new", "w", encoding="utf-8") as stream:
+            json.dump(demands, stream)
+        os.replace(DEMANDS + ".new", DEMANDS)
+
+    def note(self, text):
+        # Seconds that count up or down are no news.
+        gist = re.sub(r"\d+ s\b", "", text)
+        if gist != self.said:
+            say(text)
+        self.said = gist
+
+    def stop(self):
+        """systemctl stop, or the node goes down."""
+        say("stop: the unit is stopped")
+        try:
+            self.containers = self.containers or Containers()
+            container = self.containers.get(NAME)
+            if container and container.running:
+                self.containers.stop(NAME, STOPPED)
+        except EngineError as error:
+            say("the container engine does not answer: %s" % error)

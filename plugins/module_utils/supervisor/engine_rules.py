@@ -1,0 +1,158 @@
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the head does about the engine: phases, from what was seen."""
+
+from __future__ import annotations
+
+import dataclasses
+
+WAITING, STARTING, SERVING, CLEARING = "waiting", "starting", "serving", "clearing"
+
+# Seconds for which the ranks of an ended engine may take to be gone before Ray is started anew on their node.
+CLEARING_TIME = 10
+# Seconds for which a node may be missing while the engine starts: vLLM itself would wait for half an hour.
+MISSING_TIME = 8
+# An engine that has served for less than this many seconds counts as one that failed to start.
+SHORT = 10
+DELAYS = (0, 5, 10, 20, 40, 80, 160, 300)
+
+
+@dataclasses.dataclass
+class View:
+    """What is known at one moment.
+
+    :param container: of the engine, a Container or None
+    :param lacks: what the cluster lacks, a line for each node
+    :param left: starts of Ray (by address) under which ranks still run
+    :param ranks: number of ranks by address, of the nodes that answer
+    :param answered: whether a completion has come since the engine's container was started
+    :param dead: why completions do not come any more, empty if they may
+    """
+
+    container: object = None
+    lacks: list = dataclasses.field(default_factory=list)
+    left: dict = dataclasses.field(default_factory=dict)
+    ranks: dict = dataclasses.field(default_factory=dict)
+    answered: bool = False
+    dead: str = ""
+
+
+class Group:
+    """The engine's phases. step() is told what is seen and says what to do; it does nothing itself.
+
+    :param start_timeout: seconds from the start of the engine to its first completion
+    :param now: seconds of an arbitrary clock, as in step
+    """
+
+    def __init__(self, start_timeout, now):
+        self.start_timeout = start_timeout
+        self.phase, self.reason, self.since = WAITING, "the supervisor has just started", now
+        self.not_before = now
+        self.missing_since = None
+        self.container_id = None
+        # Failures in a row, of which these are failed starts of this container.
+        self.failures = self.failed_starts = 0
+        self.demands = {}
+        # Of the engine that serves.
+        self.ranks = {}
+        # What went wrong, newest last: pairs of time and words.
+        self.history = []
+
+    def enter(self, phase, reason, now):
+        if phase != self.phase:
+            self.since = now
+        self.phase, self.reason = phase, reason
+
+    @property
+    def ready(self):
+        return self.phase == SERVING
+
+    def step(self, view, now):
+        """What to do now.
+
+        :return: start, stop, or an empty string; the reason is in self.reason
+        """
+        container = view.container
+        if container is None:
+            self.enter(WAITING, "there is no container onecc-vllm: deploy", now)
+            return ""
+        if container.id != self.container_id:
+            self.container_id, self.failures, self.failed_starts, self.not_before = container.id, 0, 0, now
+        if self.phase == CLEARING:
+            self.clear(view, now)
+        if self.phase == WAITING:
+            return self.wait(view, now)
+        if self.phase in (STARTING, SERVING):
+            return self.watch(view, now)
+        return ""
+
+    def wait(self, view, now):
+        if view.container.running:
+            # Somebody else has started it, or this program was started anew beside it.
+            self.enter(STARTING, "the engine runs, an answer is awaited", now)
+            return ""
+        if view.lacks:
+            # What was missing is the reason of the failures before; when it is back there is nothing to wait for.
+            self.not_before = now
+            self.enter(WAITING, "waiting for " + "; ".join(view.lacks), now)
+            return ""
+        if now < self.not_before:
+            self.enter(
+                WAITING,
+                "the engine failed %d times in a row, the next start is in %d s: %s"
+                % (self.failures, self.not_before - now + 1, self.history[-1][1]),
+                now,
+            )
+            return ""
+        self.missing_since = None
+        self.enter(STARTING, "the engine starts, an answer is awaited", now)
+        return "start"
+
+    def watch(self, view, now):
+        self.missing_since = None if not view.lacks else self.missing_since or now
+        if not view.container.running:
+            return self.fail("the engine ended with status %d" % view.container.exit_code, now)
+        if self.phase == STARTING:
+            if view.answered:
+                self.ranks = view.ranks
+                self.enter(SERVING, "", now)
+            elif now - self.since > self.start_timeout:
+                return self.fail("the engine has not answered within %d s" % self.start_timeout, now)
+            elif self.missing_since and now - self.missing_since > MISSING_TIME:
+                return self.fail("while the engine started: " + "; ".join(view.lacks), now)
+        elif lost := self.lost_ranks(view):
+            # vLLM may notice and hang all the same.
+            return self.fail(lost, now)
+        elif view.dead:
+            return self.fail(view.dead, now)
+        return ""
+
+    def lost_ranks(self, view):
+        """Which node has lost ranks, in words, empty if none has."""
+        for address, ranks in sorted(self.ranks.items()):
+            if view.ranks.get(address, ranks) < ranks:
+                return "%d of %d ranks on %s are gone" % (ranks - view.ranks[address], ranks, address)
+        return ""
+
+    def fail(self, reason, now):
+        """The engine is to be stopped, everywhere."""
+        if self.phase == STARTING:
+            self.failed_starts += 1
+        else:
+            self.failed_starts = 0
+            if now - self.since >= SHORT:
+                self.failures = 0
+        self.failures += 1
+        self.not_before = now + DELAYS[min(self.failures, len(DELAYS)) - 1]
+        self.history = [*self.history[-9:], (now, reason)]
+        self.enter(CLEARING, reason, now)
+        return "stop"
+
+    def clear(self, view, now):
+        """Until no rank of the old engine holds a GPU any more."""
+        if view.left and now - self.since < CLEARING_TIME:
+            return
+        # Told to the nodes: Ray there is to be started anew, unless it was already.
+        self.demands = dict(view.left)
+        self.enter(WAITING, self.reason, now)

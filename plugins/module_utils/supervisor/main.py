@@ -1,0 +1,38 @@
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line: python supervisor.pyz ray|engine SETTINGS.json"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+
+from .engine import Engine
+from .ray_node import RayNode
+
+PROGRAMS = {"ray": RayNode, "engine": Engine}
+# What the program that runs was started with, for whoever installs another.
+DIGEST = "/run/onecc-supervisor-%s.digest"
+
+
+def digest(program, settings):
+    """Of the contents of both files."""
+    return hashlib.sha256(program + b"\0" + settings).hexdigest()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program", choices=PROGRAMS)
+    parser.add_argument("settings")
+    options = parser.parse_args()
+    with open(sys.argv[0], "rb") as stream:
+        program = stream.read()
+    with open(options.settings, "rb") as stream:
+        settings = stream.read()
+    running = PROGRAMS[options.program](json.loads(settings))
+    with open(DIGEST % options.program, "w", encoding="ascii") as stream:
+        stream.write(digest(program, settings))
+    running.run()

@@ -1,0 +1,161 @@
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Asks the engine for real completions, and tells whether it is alive."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+import urllib.error
+import urllib.request
+
+try:
+    import openai
+except ImportError:
+    # Where Ansible looks at this file, but does not run it.
+    openai = None
+
+# A long prompt is worked on for a while without a token for anybody: then the engine is busy, not dead. These count
+# the steps of the engine and the tokens it has read and written. vLLM, vllm/v1/metrics/loggers.py.
+PROGRESS = re.compile(
+    r"^vllm:(?:iteration_tokens_total_count|generation_tokens_total|prompt_tokens_total)(?:\{[^}]*\})? (\S+)$", re.M
+)
+# Seconds without progress after which a slow completion is a dead one.
+STALLED = 10
+# Seconds after which a question is given up although the engine makes progress, and asked again.
+GIVEN_UP = 120
+# Errors in a row: the first may be the last word of an engine that is just ending.
+ERRORS = 2
+
+
+class Verdict:
+    """What is to be thought of the answers so far. Seconds are of an arbitrary clock.
+
+    :param timeout: seconds that a completion may take while the engine does nothing else
+    """
+
+    def __init__(self, timeout):
+        self.timeout = timeout
+        self.begin()
+
+    def begin(self):
+        """A new start of the engine."""
+        self.answered = False
+        self.asked_at = self.answered_at = None
+        self.errors, self.error = 0, ""
+        self.count, self.moved_at = None, None
+
+    def asks(self, now):
+        self.asked_at = now
+
+    def answers(self, now):
+        self.answered, self.answered_at, self.asked_at = True, now, None
+        self.errors, self.error = 0, ""
+
+    def fails(self, error):
+        self.asked_at = None
+        self.errors, self.error = self.errors + 1, error
+
+    def counts(self, count, now):
+        """What the engine says that it has done."""
+        if count != self.count:
+            self.count, self.moved_at = count, now
+
+    def dead(self, now):
+        """Why no completions are to be expected any more, empty if they are."""
+        if self.errors >= ERRORS:
+            return "completions fail: %s" % self.error
+        if self.asked_at is None or now - self.asked_at < self.timeout:
+            return ""
+        stalled = now - max(self.asked_at, self.moved_at or 0)
+        if stalled < STALLED:
+            return ""
+        return "no completion within %d s, and no progress for %d s" % (now - self.asked_at, stalled)
+
+
+def progress(text):
+    """The sum of what counts progress in the engine's metrics, None if there is nothing of it."""
+    found = PROGRESS.findall(text)
+    return sum(float(value) for value in found) if found else None
+
+
+class Probe:
+    """Asks in a thread of its own while the engine runs.
+
+    :param settings: dictionary with base_url, model, probe_interval, probe_timeout
+    """
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.verdict = Verdict(settings["probe_timeout"])
+        self.running = False
+        self.client = openai.OpenAI(base_url=settings["base_url"], api_key="none", timeout=GIVEN_UP, max_retries=0)
+        # Answers to questions of an earlier start do not count.
+        self.number = 0
+        self.lock = threading.Lock()
+        threading.Thread(target=self.loop, daemon=True).start()
+        threading.Thread(target=self.watch, daemon=True).start()
+
+    def begin(self):
+        """The engine is started."""
+        with self.lock:
+            self.number += 1
+            self.verdict.begin()
+            self.running = True
+
+    def end(self):
+        self.running = False
+
+    def loop(self):
+        asking = None
+        while True:
+            # A question that hangs is left to its timeout; a new start of the engine gets new ones.
+            if self.running and (asking is None or asking[0] != self.number or not asking[1].is_alive()):
+                wait = 0 if asking is None or asking[0] != self.number else self.pause()
+                time.sleep(wait)
+                thread = threading.Thread(target=self.ask, args=(self.number,), daemon=True)
+                asking = (self.number, thread)
+                thread.start()
+            time.sleep(0.1)
+
+    def pause(self):
+        """Seconds until the next question: soon where something is amiss or still to come."""
+        return self.settings["probe_interval"] if self.verdict.answered and not self.verdict.errors else 1
+
+    def ask(self, number):
+        with self.lock:
+            if number == self.number:
+                self.verdict.asks(time.monotonic())
+        try:
+            self.client.completions.create(model=self.settings["model"], prompt="1 2 3", max_tokens=1, temperature=0)
+            error = ""
+        except openai.APITimeoutError:
+            error = "given up after %d s" % GIVEN_UP
+        except openai.APIError as problem:
+            error = str(problem.__cause__ or problem)
+        with self.lock:
+            if number != self.number:
+                return
+            if error:
+                self.verdict.fails(error)
+            else:
+                self.verdict.answers(time.monotonic())
+
+    def watch(self):
+        """Reads the engine's metrics while a completion takes its time."""
+        url = re.sub(r"/v1/?$", "/metrics", self.settings["base_url"])
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        while True:
+            time.sleep(1)
+            asked = self.verdict.asked_at
+            if not self.running or asked is None or time.monotonic() - asked < 2:
+                continue
+            try:
+                with opener.open(url, timeout=3) as stream:
+                    count = progress(stream.read().decode("utf-8", "replace"))
+            except (OSError, ValueError):
+                continue
+            if count is not None:
+                self.verdict.counts(count, time.monotonic())

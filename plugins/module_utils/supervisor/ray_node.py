@@ -1,0 +1,215 @@
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Looks after the Ray container of this node."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+
+from ..errors import OneccError
+from ..ray_state import VIEWS, fetch_view, nodes_of
+from . import ray_rules
+from .base import Poll, Program, Status, clock_time, read, say
+from .containers import Containers, EngineError
+
+NAME = "onecc-ray"
+# Kept over a restart of this program, and lost with the containers at a reboot.
+MEMORY = "/run/onecc-ray.json"
+# The engine's program on the head writes it, see engine.py.
+DEMANDS = "/run/onecc-demands.json"
+# A look at shared storage that takes longer hangs.
+STORAGE_HANGS = 20
+# Seconds that Ray gets to end: one that is not whole, and one that an operator stops.
+BROKEN, STOPPED = 3, 10
+
+
+class RayNode(Program):
+    """The program ``ray``.
+
+    :param settings: dictionary with name (of the node), address, head (whether it is the head), head_address,
+        port (of the status), ray_port, dashboard_url, storage (a file on shared storage), expected (a list of name,
+        address and gpus for each node, on the head)
+    """
+
+    def __init__(self, settings):
+        super().__init__(interval=1.0)
+        self.settings = settings
+        self.is_head = settings["head"]
+        self.containers = None
+        self.container = None
+        self.seen = (None, time.monotonic())
+        self.lacking = ("", time.monotonic())
+        self.unlisted_since = None
+        self.failures = 0
+        self.ranks = 0
+        self.incarnation = ""
+        self.said = ""
+        self.action, self.reason = "", "the supervisor has just started"
+        self.joined = self.remember()
+        self.storage = Poll(self.look_at_storage, 3)
+        self.head = None if self.is_head else Poll(self.ask_head, 1)
+        self.ray = Poll(self.ask_ray, 2, (OSError, ValueError, LookupError, OneccError)) if self.is_head else None
+        Status(settings["address"], settings["port"], self.report)
+
+    # What is seen
+
+    def look_at_storage(self):
+        os.stat(self.settings["storage"])
+        return True
+
+    def storage_problem(self):
+        """Why shared storage cannot be used, empty if it can."""
+        path = self.settings["storage"]
+        if self.storage.age > STORAGE_HANGS:
+            return "shared storage does not answer (%s)" % path
+        return "" if self.storage.answer else "shared storage is not mounted: %s is not there" % path
+
+    def ask_head(self):
+        return read("http://%(head_address)s:%(port)d/" % self.settings)
+
+    def ask_ray(self):
+        return nodes_of(fetch_view(self.settings["dashboard_url"], VIEWS["nodes"], timeout=5), {})
+
+    def joinable(self, container):
+        """The start of the head's Ray, once it can be joined, else empty."""
+        if not (container and container.running):
+            return ""
+        try:
+            socket.create_connection((self.settings["address"], self.settings["ray_port"]), 1).close()
+        except OSError:
+            return ""
+        return container.started_at
+
+    def demands(self):
+        try:
+            with open(DEMANDS, encoding="utf-8") as stream:
+                return json.load(stream)
+        except (OSError, ValueError):
+            return {}
+
+    def report(self, _path):
+        """What others are told: those on other nodes, and the engine's program on the head."""
+        container = self.container
+        told = {
+            "name": self.settings["name"],
+            "time": clock_time(),
+            "ray": "running" if container and container.running and not self.lacking[0] else "down",
+            "started_at": container.started_at if container else "",
+            "ranks": self.ranks,
+            "storage": self.storage_problem(),
+            "reason": self.reason,
+        }
+        if self.is_head:
+            told.update(
+                incarnation=self.incarnation,
+                nodes=self.ray.answer,
+                nodes_error=self.ray.why,
+                demands=self.demands(),
+            )
+        return 200, told
+
+    def look(self):
+        """The view for the rules."""
+        now = time.monotonic()
+        self.container = container = self.containers.get(NAME)
+        self.incarnation = self.joinable(container) if self.is_head else ""
+        # The moment at which this start, or this end, was first seen.
+        key = container and (container.started_at, container.running)
+        before, since = self.seen
+        if key != before:
+            if before and container and not container.running:
+                lived_long = before[1] and now - since >= ray_rules.SHORT
+                self.failures = 0 if lived_long else self.failures + 1
+            self.seen = (key, now)
+        running = bool(container and container.running)
+        processes = self.containers.processes(NAME) if running else []
+        self.ranks = ray_rules.ranks(processes)
+        lacking = ray_rules.lacking(processes, self.is_head) if running else ""
+        if lacking != self.lacking[0]:
+            self.lacking = (lacking, now)
+        head = self.report("/")[1] if self.is_head else self.head.answer
+        listed = (head or {}).get("nodes")
+        address = self.settings["address"]
+        unlisted = (
+            running
+            and listed is not None
+            and not any(node["address"] == address and node["state"] == "ALIVE" for node in listed)
+        )
+        self.unlisted_since = (self.unlisted_since or now) if unlisted else None
+        since = now - self.seen[1]
+        return ray_rules.View(
+            status=container.status if container else None,
+            exit_code=container.exit_code if container else 0,
+            started_at=container.started_at if container else "",
+            up=since if running else 0,
+            storage=self.storage_problem(),
+            lacking=lacking,
+            lacking_for=now - self.lacking[1],
+            is_head=self.is_head,
+            head=head,
+            joined=self.joined.get(container.started_at) if container else None,
+            unlisted_for=now - self.unlisted_since if self.unlisted_since else 0,
+            failures=self.failures,
+            ended_for=0 if running else since,
+            address=address,
+        )
+
+    # What is done
+
+    def step(self):
+        try:
+            self.containers = self.containers or Containers()
+            view = self.look()
+            action, reason = ray_rules.decide(view)
+            self.act(view, action, reason)
+        except EngineError as error:
+            self.container = None
+            action, reason = "wait", "the container engine does not answer: %s" % error
+        if reason and reason != self.said:
+            say("%s: %s" % (action, reason))
+        self.said = self.reason = reason
+
+    def act(self, view, action, reason):
+        if action in ("start", "restart"):
+            incarnation = (view.head or {}).get("incarnation", "")
+            if action == "restart":
+                say("restart: %s" % reason)
+                self.containers.stop(NAME, BROKEN)
+            self.containers.start(NAME)
+            self.container = self.containers.get(NAME)
+            if not self.is_head:
+                self.keep({self.container.started_at: incarnation})
+        elif action == "nothing" and not self.is_head and view.joined is None and view.unlisted_for == 0:
+            # This program was started beside a Ray that may have joined.
+            head = view.head or {}
+            if head.get("incarnation") and head.get("nodes"):
+                self.keep({view.started_at: head["incarnation"]})
+
+    def stop(self):
+        """systemctl stop, or the node goes down."""
+        say("stop: the unit is stopped")
+        try:
+            self.containers = self.containers or Containers()
+            if self.containers.get(NAME):
+                self.containers.stop(NAME, STOPPED)
+        except EngineError as error:
+            say("the container engine does not answer: %s" % error)
+
+    # What is remembered
+
+    def remember(self):
+        try:
+            with open(MEMORY, encoding="utf-8") as stream:
+                return json.load(stream)
+        except (OSError, ValueError):
+            return {}
+
+    def keep(self, joined):
+        self.joined = joined
+        with open(MEMORY + ".new", "w", encoding="utf-8") as stream:
+            json.dump(joined, stream)
+        os.replace(MEMORY + ".new", MEMORY)

@@ -1,0 +1,146 @@
+#!/usr/bin/python
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: supervisor
+short_description: Installs the programs that keep Ray and the engine up
+version_added: 0.1.0
+description:
+  - Writes the programs, which are part of this collection, as one file that Python runs, and the settings of one of
+    them. A unit of systemd runs it, with the Python of O(state_dir)'s tools.
+  - A program that still runs as it was before is a change, too, so that the caller reloads it.
+  - The program C(ray) looks after the Ray container of its node, the program C(engine) on the head after the engine.
+author:
+  - The onecc.vllm authors (@onecc)
+options:
+  program:
+    description: The program whose settings are written.
+    type: str
+    required: true
+    choices: [ray, engine]
+  settings:
+    description: Its settings, as the classes RayNode and Engine below C(plugins/module_utils/supervisor) name them.
+    type: dict
+    required: true
+  state_dir:
+    description: The folder on the node for both files.
+    type: path
+    default: /var/lib/onecc
+attributes:
+  check_mode:
+    description: Can run in check_mode and return changed status prediction without modifying the target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Have the program that looks after Ray
+  onecc.vllm.supervisor:
+    program: ray
+    settings:
+      name: node01
+      address: 198.18.0.11
+      head: false
+      head_address: 198.18.0.10
+      port: 8002
+      ray_port: 6379
+      dashboard_url: http://127.0.0.1:8265
+      storage: /home/ubuntu/shared/.onecc/storage
+"""
+
+RETURN = r"""
+file:
+  description: The programs.
+  returned: always
+  type: str
+  sample: /var/lib/onecc/supervisor-ray.pyz
+settings_file:
+  description: The settings.
+  returned: always
+  type: str
+  sample: /var/lib/onecc/supervisor-ray.json
+"""
+
+import json
+import os
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.onecc.vllm.plugins.module_utils import errors, ray_state, supervisor
+from ansible_collections.onecc.vllm.plugins.module_utils.supervisor import (
+    base,
+    containers,
+    engine,
+    engine_rules,
+    probe,
+    ray_node,
+    ray_rules,
+)
+from ansible_collections.onecc.vllm.plugins.module_utils.supervisor import (
+    main as entry,
+)
+from ansible_collections.onecc.vllm.plugins.module_utils.zipapp import pack, read_source
+
+# All that the programs consist of. Ansible brings to the node what is imported here.
+MODULES = [errors, ray_state, supervisor, base, containers, engine, engine_rules, entry, probe, ray_node, ray_rules]
+
+
+def programs():
+    """The file with all programs."""
+    return pack({name.__name__.partition("module_utils.")[2]: read_source(name) for name in MODULES})
+
+
+def read(path):
+    """What is in a file, None if there is none."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "program": {"type": "str", "required": True, "choices": ["ray", "engine"]},
+            "settings": {"type": "dict", "required": True},
+            "state_dir": {"type": "path", "default": "/var/lib/onecc"},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    program = os.path.join(params["state_dir"], "supervisor-%s.pyz" % params["program"])
+    settings = os.path.join(params["state_dir"], "supervisor-%s.json" % params["program"])
+    wanted = {
+        program: programs(),
+        settings: (json.dumps(params["settings"], indent=2, sort_keys=True) + "\n").encode(),
+    }
+    before = {path: read(path) for path in wanted}
+    changed = [path for path, content in wanted.items() if before[path] != content]
+    running = read(entry.DIGEST % params["program"])
+    outdated = running is not None and running.decode() != entry.digest(wanted[program], wanted[settings])
+    diff = []
+    if settings in changed:
+        old = (before[settings] or b"").decode("utf-8", "replace")
+        diff = [
+            {"before": old, "after": wanted[settings].decode(), "before_header": settings, "after_header": settings}
+        ]
+    if not module.check_mode:
+        for path in changed:
+            handle, new = tempfile.mkstemp(dir=module.tmpdir)
+            with open(handle, "wb") as stream:
+                stream.write(wanted[path])
+            module.atomic_move(new, path)
+            module.set_mode_if_different(path, "0600" if path == settings else "0644", False)
+    module.exit_json(changed=bool(changed) or outdated, diff=diff, file=program, settings_file=settings)
+
+
+if __name__ == "__main__":
+    main()

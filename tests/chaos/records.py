@@ -1,0 +1,159 @@
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what was seen to a record of a fault, its judgement, and a table. Nothing here looks at the lab."""
+
+import collections
+import re
+
+from load import COMPLETE, FAILED, OTHER, RIGHT, WRONG
+
+# Seconds until /ready says so, by kind of fault. A deployment restarts the engine when it wants to.
+DETECT = {"process": 20, "silent": 30, "controller": None}
+# Times a plain start.
+RECOVER = 1.5
+# Seconds within which all must be well again, once all nodes are there.
+AGAIN = 300
+
+COLUMNS = (
+    ("FAULT", 24, "name"),
+    ("KIND", 10, "kind"),
+    ("DETECT", 7, "detect_s"),
+    ("BACK", 7, "back_s"),
+    ("RECOVER", 8, "recover_s"),
+    ("SERVED", 7, "served_after_s"),
+    ("FAILED", 6, "failed_requests"),
+    ("WRONG", 5, "wrong_answers"),
+    ("RIGHT", 6, "answered"),
+    ("AGAIN", 5, "served_again"),
+    ("NAMED", 5, "waiting_named"),
+    ("LOST", 4, "lost"),
+)
+
+
+def calm(looks, answers, since, enough):
+    """Whether /ready said yes and requests were answered, without exception, since a moment."""
+    looks = [look for look in looks if look.at >= since]
+    answers = [answer for answer in answers if answer.end >= since]
+    return (
+        bool(looks)
+        and all(look.ready for look in looks)
+        and len(answers) >= enough
+        and all(answer.outcome in COMPLETE for answer in answers)
+    )
+
+
+def first_served(answers, since):
+    """The moment of the first complete answer after one, and after the last request that was not answered well.
+
+    An engine that is about to be stopped may still answer for a while; that is no recovery.
+    """
+    bad = [answer.start for answer in answers if answer.end > since and answer.outcome not in COMPLETE]
+    mark = max([since, *bad])
+    return min((answer.end for answer in answers if answer.outcome in COMPLETE and answer.end > mark), default=None)
+
+
+def reasons_in(looks):
+    """The distinct reasons in their order. Seconds that count up or down make no new one."""
+    return list(dict.fromkeys(re.sub(r"\d+ s\b", "N s", look.reason) for look in looks if look.reason))
+
+
+def assess(looks, answers, fault_at, back_at, settled_at, named=None):
+    """The measured part of a record. Moments are those of looks and answers.
+
+    :param back_at: when all that the fault took away was there again; fault_at if it took nothing away
+    :param settled_at: when all was well again, None if it was not
+    :param named: the pattern of a reason that tells what is missing, if there should be one
+    """
+    end = settled_at or max([fault_at, *[look.at for look in looks], *[answer.end for answer in answers]])
+    looks = [look for look in looks if fault_at <= look.at <= end]
+    answers = [answer for answer in answers if fault_at <= answer.end <= end]
+    count = collections.Counter(answer.outcome for answer in answers)
+    detect_at = next((look.at for look in looks if not look.ready), None)
+    mark = max(back_at, detect_at or fault_at)
+    served_at = first_served(answers, mark) if settled_at else None
+    went_on = detect_at is None and not count[FAILED]
+
+    def after(moment, since=fault_at):
+        return None if moment is None else round(moment - since, 1)
+
+    return {
+        "detect_s": after(detect_at),
+        "back_s": after(back_at),
+        "recover_s": 0.0 if settled_at and went_on else after(served_at, mark),
+        "served_after_s": after(served_at),
+        "failed_requests": count[FAILED],
+        "wrong_answers": count[WRONG] + count[OTHER],
+        "answered": count[RIGHT],
+        "served_again": settled_at is not None,
+        "reasons": reasons_in(looks),
+        "waiting_named": named and any(re.search(named, look.reason) for look in looks if look.at <= back_at),
+        "other_texts": [
+            {"prompt": answer.prompt, "text": answer.text} for answer in answers if answer.outcome == OTHER
+        ],
+        "wrong": [
+            {"prompt": answer.prompt, "text": answer.text, "why": answer.why}
+            for answer in answers
+            if answer.outcome == WRONG
+        ],
+        "errors": dict(collections.Counter(answer.why[:200] for answer in answers if answer.outcome == FAILED)),
+    }
+
+
+def broken(record, plain_start_s):
+    """A line for each limit that a fault has broken."""
+    lines = list(record["problems"])
+    if not record["served_again"]:
+        lines.append("expected all well again within %d s, found it was not" % AGAIN)
+    if record["wrong_answers"]:
+        lines.append("expected no wrong answer, found %(wrong_answers)d" % record)
+    detect, limit = record["detect_s"], DETECT[record["kind"]]
+    if limit and detect is not None and detect > limit:
+        lines.append("expected /ready to say no within %d s, found %.1f s" % (limit, detect))
+    if limit and detect is None and record["failed_requests"]:
+        lines.append("expected /ready to say no, found %(failed_requests)d failed requests and it never did" % record)
+    recover = record["recover_s"]
+    if recover is not None and recover > RECOVER * plain_start_s:
+        most = RECOVER * plain_start_s
+        lines.append("expected recovery within %.1f s (%.1f plain starts), found %.1f s" % (most, RECOVER, recover))
+    lines += ["expected nothing lost, found %s" % loss for loss in record["lost"]]
+    return ["%s: %s" % (record["name"], line) for line in lines]
+
+
+def lost_in_ray(status, nodes):
+    """What `ray status` shows to be lost of a cluster with so many nodes and a GPU on each, a line for each."""
+    lines = []
+    alive = sum(int(number) for number in re.findall(r"^ (\d+) node_", status.partition("Pending:")[0], re.MULTILINE))
+    if alive != nodes:
+        lines.append("%d nodes alive in Ray instead of %d" % (alive, nodes))
+    found = re.search(r"/([\d.]+) GPU", status)
+    gpus = float(found.group(1)) if found else 0
+    if gpus != nodes:
+        lines.append("%g GPUs in Ray instead of %d" % (gpus, nodes))
+    return lines
+
+
+def lost_containers(before, after, same_ids=True):
+    """What containers are gone or made anew. Both: from node to name to ID and time of start."""
+    lines = []
+    for node, containers in before.items():
+        for name, (ident, _started) in containers.items():
+            if name not in after[node]:
+                lines.append("container %s of %s is gone" % (name, node))
+            elif same_ids and after[node][name][0] != ident:
+                lines.append("container %s of %s is another one" % (name, node))
+    return lines
+
+
+def cell(value):
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    return "-" if value is None else str(len(value) if isinstance(value, list) else value)
+
+
+def table(records):
+    """The records as people read them."""
+    lines = ["  ".join(title.ljust(width) for title, width, _key in COLUMNS)]
+    for record in records:
+        lines.append("  ".join(cell(record[key]).ljust(width) for _title, width, key in COLUMNS))
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,40 @@
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When waiting for the engine makes no sense any more."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.onecc.vllm.plugins.module_utils import starts
+
+FAILURE = {"time": "2026-11-23T15:16:04Z", "reason": "the engine ended with status 1"}
+
+
+@pytest.mark.parametrize(
+    ("failed", "why"),
+    [
+        (0, ""),
+        (2, ""),
+        (3, "3 starts that failed: the engine ended with status 1"),
+        (7, "7 starts that failed: the engine ended with status 1"),
+    ],
+)
+def test_judge(failed, why):
+    assert starts.judge({"failed_starts": failed, "failures": [FAILURE] * failed}) == why
+
+
+def test_nothing_to_watch():
+    assert starts.Starts(None).why_hopeless() == ""
+
+
+def test_a_program_that_is_not_there(monkeypatch):
+    """It may be just being started; half a minute later it is not."""
+    now = 0.0
+    monkeypatch.setattr(starts.time, "monotonic", lambda: now)
+    watched = starts.Starts("http://127.0.0.2:1/status")
+    now = 30.0
+    assert watched.why_hopeless() == ""
+    now = 31.0
+    assert watched.why_hopeless().startswith("nothing looks after the engine (http://127.0.0.2:1/status: ")
