@@ -8,9 +8,12 @@ from __future__ import annotations
 import time
 
 from .supervisor.base import read
+from .supervisor.engine_rules import WAITING
 
 # An engine that failed twice may be riding out a fault; a third time it is failing.
 FAILED_STARTS = 3
+# Seconds for which a node may be missing before a deployment says so and ends; the programs wait on.
+PATIENCE = 180
 # Seconds for which nothing may answer: the program is just being started.
 SILENT = 30
 
@@ -43,6 +46,8 @@ def judge(status):
 
     :param status: what the program tells
     """
+    if status["phase"] == WAITING and status["for_s"] > PATIENCE:
+        return "%s, for %d s" % (status["reason"], status["for_s"])
     if status["failed_starts"] < FAILED_STARTS:
         return ""
     return "%d starts that failed: %s" % (status["failed_starts"], status["failures"][-1]["reason"])

@@ -12,6 +12,7 @@ version_added: 0.1.0
 description:
   - Writes the programs, which are part of this collection, as one file that Python runs, and the settings of one of
     them. A unit of systemd runs it, with the Python of O(state_dir)'s tools.
+  - What was there before stays beside the files, see the module M(onecc.vllm.container_generation).
   - A program that still runs as it was before is a change, too, so that the caller reloads it.
   - The program C(ray) looks after the Ray container of its node, the program C(engine) on the head after the engine.
 author:
@@ -51,7 +52,8 @@ EXAMPLES = r"""
       port: 8002
       ray_port: 6379
       dashboard_url: http://127.0.0.1:8265
-      storage: /home/ubuntu/shared/.onecc/storage
+      storage: /home/ubuntu/shared/.onecc
+      members: [198.18.0.10, 198.18.0.11]
 """
 
 RETURN = r"""
@@ -86,6 +88,7 @@ from ansible_collections.onecc.vllm.plugins.module_utils.supervisor import (
 from ansible_collections.onecc.vllm.plugins.module_utils.supervisor import (
     main as entry,
 )
+from ansible_collections.onecc.vllm.plugins.module_utils.supervisor.files import FILE_BEHIND
 from ansible_collections.onecc.vllm.plugins.module_utils.zipapp import pack, read_source
 
 # All that the programs consist of. Ansible brings to the node what is imported here.
@@ -134,6 +137,9 @@ def main():
         ]
     if not module.check_mode:
         for path in changed:
+            # What served before has its settings beside it until the new one has proven itself.
+            if before[path] is not None and not os.path.exists(path + FILE_BEHIND):
+                module.preserved_copy(path, path + FILE_BEHIND)
             handle, new = tempfile.mkstemp(dir=module.tmpdir)
             with open(handle, "wb") as stream:
                 stream.write(wanted[path])

@@ -161,6 +161,4 @@ FAULTS = [
     Fault("controller-killed", "controller", controller.killed_again_and_again, undone=True),
 ]
 # What every run of the tests has time for.
-SHORT = [
-    "worker-killed", "raylet-terminated", "rank-stopped", "head-container-killed", "power-cut", "controller-killed",
-]  # fmt: skip
+SHORT = ["worker-killed", "raylet-terminated", "rank-stopped", "power-cut"]

@@ -77,7 +77,11 @@ def totals(scene):
         "right": sum(answer.outcome == RIGHT for answer in answers),
         "failed": sum(answer.outcome == FAILED for answer in answers),
         "wrong": sum(answer.outcome not in (*COMPLETE, FAILED) for answer in answers),
-        "other_texts": sum(answer.outcome in COMPLETE and answer.outcome != RIGHT for answer in answers),
+        "other_texts": [
+            {"prompt": answer.prompt, "text": answer.text, "start": answer.start - scene.calibrated_at}
+            for answer in answers
+            if answer.outcome in COMPLETE and answer.outcome != RIGHT
+        ],
     }
 
 
@@ -100,7 +104,7 @@ def measure(scene, wanted, result):
         result["requests"] = totals(scene)
         write(result)
         print("\n".join([table([record]), *lines]), flush=True)
-    found = result["requests"]["wrong"] + result["requests"]["other_texts"]
+    found = result["requests"]["wrong"] + len(result["requests"]["other_texts"])
     if found > sum(record["wrong_answers"] for record in result["faults"]):
         result["broken"].append("expected no wrong answer between faults either, found %d in all" % found)
 

@@ -304,6 +304,9 @@ def test_a_changed_setting_restarts_only_the_engine(lab, extra, limit, name, cha
 
 
 def test_a_flag_that_vllm_does_not_know_ends_soon_and_says_so(lab):
+    """What served before serves again, in the same container."""
+    before = lab.containers("node00")["onecc-vllm"][0]
+    served = lab.client().models.list().data[0].id
     play = lab.play("deploy", vllm_serve_args={"no-such-flag": 1})
     assert play.rc != 0
     for words in [
@@ -311,8 +314,11 @@ def test_a_flag_that_vllm_does_not_know_ends_soon_and_says_so(lab):
         "unrecognized arguments: --no-such-flag",
         "in node00/onecc-vllm.log:",
         "What to do: Correct vllm_serve_args",
+        "What served before serves again.",
     ]:
-        assert words in play.text, play.text
+        assert words in " ".join(play.text.split()), play.text
+    assert lab.client().models.list().data[0].id == served
+    assert lab.containers("node00")["onecc-vllm"][0] == before
     assert play.seconds < 200, "the whole vllm_serve_timeout was waited out"
 
 
@@ -320,6 +326,7 @@ def test_the_next_deploy_mends_it(lab):
     play = lab.play("deploy")
     assert play.rc == 0, play.why
     assert lab.ask().choices[0].finish_reason == "stop"
+    assert "previous" not in lab.on("node00", "docker ps --all; ls /var/lib/onecc")
 
 
 def test_reboot_of_all_nodes(lab):

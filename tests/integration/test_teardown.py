@@ -22,6 +22,19 @@ def test_third_node(lab):
     lab.expect_planned()
 
 
+def test_a_node_is_dropped(lab):
+    """Taken out of the inventory and nothing else: its Ray ends by itself, before anybody logs in there."""
+    lab.nodes.pop()
+    play = lab.play("deploy")
+    assert play.rc == 0, play.why
+    assert "2.0/2.0 GPU (2.0 used of 2.0 reserved in placement groups)" in lab.ray_status()
+    assert "pp2" in lab.ask().system_fingerprint
+    left = lab.on("node02", "docker ps --all --format {{.Status}}; journalctl --no-pager --unit onecc-ray")
+    assert left.startswith("Exited"), left
+    assert "stop: the head" in left
+    lab.nodes.append("node02")
+
+
 def test_teardown(lab):
     weights = sorted(SHARED.glob(".cache/huggingface/hub/models--*"))
     assert weights

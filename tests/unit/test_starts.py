@@ -22,7 +22,14 @@ FAILURE = {"time": "2026-11-23T15:16:04Z", "reason": "the engine ended with stat
     ],
 )
 def test_judge(failed, why):
-    assert starts.judge({"failed_starts": failed, "failures": [FAILURE] * failed}) == why
+    status = {"phase": "starting", "for_s": 900, "failed_starts": failed, "failures": [FAILURE] * failed}
+    assert starts.judge(status) == why
+
+
+@pytest.mark.parametrize(("seconds", "why"), [(180, ""), (181, "waiting for node01, for 181 s")])
+def test_what_is_missing(seconds, why):
+    status = {"phase": "waiting", "reason": "waiting for node01", "for_s": seconds, "failed_starts": 0, "failures": []}
+    assert starts.judge(status) == why
 
 
 def test_nothing_to_watch():

@@ -56,8 +56,10 @@ HEAD = [("S", "%s/core/src/ray/gcs/gcs_server --log_dir=/tmp/ray/session_2026/lo
     ],
 )
 def test_processes_of_ray(processes, is_head, lacking, ranks):
+    processes = [(*process, number) for number, process in enumerate(processes)]
     assert ray_rules.lacking(processes, is_head) == lacking
     assert ray_rules.ranks(processes) == ranks
+    assert ray_rules.raylets(processes) == [number for _, command, number in processes if "raylet --" in command]
 
 
 UP = {"incarnation": "a", "nodes": [], "demands": {}}
@@ -79,14 +81,14 @@ UP = {"incarnation": "a", "nodes": [], "demands": {}}
         pytest.param({"up": 5, "joined": None, "head": UP}, "nothing", "", id="joined-unknown"),
         pytest.param({"up": 100, "lacking": "raylet", "lacking_for": 4}, "restart", "raylet is gone", id="raylet-gone"),
         pytest.param({"up": 100, "lacking": "raylet", "lacking_for": 3}, "nothing", "", id="just-gone"),
-        pytest.param({"up": 20, "lacking": "raylet", "lacking_for": 20}, "nothing", "", id="still-starting"),
+        pytest.param({"up": 60, "lacking": "raylet", "lacking_for": 20}, "nothing", "", id="still-starting"),
         pytest.param(
-            {"up": 100, "unlisted_for": 20},
+            {"up": 100, "unlisted_for": 5},
             "restart",
             "the head does not count this node among the living",
             id="given-up",
         ),
-        pytest.param({"up": 100, "unlisted_for": 19}, "nothing", "", id="just-not-listed"),
+        pytest.param({"up": 100, "unlisted_for": 4}, "nothing", "", id="just-not-listed"),
         pytest.param(
             {"up": 100, "started_at": "s", "address": "x", "joined": "a", "head": {**UP, "demands": {"x": "s"}}},
             "restart",
@@ -99,6 +101,19 @@ UP = {"incarnation": "a", "nodes": [], "demands": {}}
             "",
             id="demand-met",
         ),
+        pytest.param(
+            {"up": 100, "address": "x", "joined": "a", "head": {**UP, "members": ["y"]}},
+            "stop",
+            "the head's inventory does not have this node any more",
+            id="dropped",
+        ),
+        pytest.param(
+            {"status": "exited", "address": "x", "head": {**UP, "members": ["y"]}},
+            "wait",
+            "the head's inventory does not have this node any more",
+            id="stays-dropped",
+        ),
+        pytest.param({"up": 100, "address": "x", "head": {**UP, "members": ["y", "x"]}}, "nothing", "", id="member"),
         pytest.param({"status": "exited", "exit_code": 1, "head": UP}, "start", "it ended with status 1", id="ended"),
         pytest.param({"status": "created", "head": UP}, "start", "it does not run", id="new"),
         pytest.param({"status": "created", "is_head": True}, "start", "it does not run", id="new-head"),
@@ -147,6 +162,9 @@ def play(*moments):
 
 
 SERVES = ((0, {}), (1, {"container": RUNNING}), (40, {"container": RUNNING, "answered": True}))
+# Four failed starts; the fifth is not before second 40.
+FAILING = tuple((now, {}) for now in (0, 1, 2, 3, 8, 9, 19, 20))
+FAILS = [("start", STARTING), ("stop", CLEARING)] * 4
 GOES = [("start", STARTING), ("", STARTING), ("", SERVING)]
 
 
@@ -202,13 +220,37 @@ GOES = [("start", STARTING), ("", STARTING), ("", SERVING)]
         pytest.param(
             [
                 (0, {}),
-                (1, {"container": RUNNING, "lacks": LACK}),
-                (8, {"container": RUNNING, "lacks": LACK}),
-                (10, {"container": RUNNING, "lacks": LACK}),
+                (1, {"container": RUNNING, "gone": LACK}),
+                (21, {"container": RUNNING, "gone": LACK}),
+                (22, {"container": RUNNING, "gone": LACK}),
             ],
             [("start", STARTING), ("", STARTING), ("", STARTING), ("stop", CLEARING)],
             "while the engine started: node01 (198.18.0.11): it does not answer",
             id="lost-while-starting",
+        ),
+        pytest.param(
+            [(0, {}), *[(now, {"container": RUNNING, "lacks": LACK}) for now in (1, 50, 99)]],
+            [("start", STARTING), *[("", STARTING)] * 3],
+            "the engine starts, an answer is awaited",
+            id="slow-nodes-do-not-stop-a-load",
+        ),
+        pytest.param(
+            [(0, {"container": RUNNING}), (1, {"container": RUNNING, "hangs": "no completion"})],
+            [("", STARTING), ("stop", CLEARING)],
+            "no completion",
+            id="adopted-and-hangs",
+        ),
+        pytest.param(
+            [(0, {}), (1, {"container": RUNNING, "hangs": "no completion"})],
+            [("start", STARTING), ("", STARTING)],
+            "the engine starts, an answer is awaited",
+            id="the-first-completion-may-compile",
+        ),
+        pytest.param(
+            [(0, {"left": {"x": "s"}}), (1, {})],
+            [("", CLEARING), ("start", STARTING)],
+            "the engine starts, an answer is awaited",
+            id="ranks-of-an-older-engine",
         ),
         pytest.param(
             [(0, {}), (1, {}), (2, {}), (3, {}), (4, {}), (8, {})],
@@ -224,17 +266,16 @@ GOES = [("start", STARTING), ("", STARTING), ("", SERVING)]
             id="backs-off",
         ),
         pytest.param(
-            [(0, {}), (1, {}), (2, {}), (3, {}), (4, {"lacks": LACK}), (5, {})],
-            [
-                ("start", STARTING),
-                ("stop", CLEARING),
-                ("start", STARTING),
-                ("stop", CLEARING),
-                ("", WAITING),
-                ("start", STARTING),
-            ],
+            [*FAILING, (21, {"lacks": LACK}), (31, {"lacks": LACK}), (32, {})],
+            [*FAILS, ("", WAITING), ("", WAITING), ("start", STARTING)],
             "the engine starts, an answer is awaited",
             id="what-was-missing-is-back",
+        ),
+        pytest.param(
+            [*FAILING, (21, {"lacks": LACK}), (22, {})],
+            [*FAILS, ("", WAITING), ("", WAITING)],
+            "the engine failed 4 times in a row, the next start is in 19 s: the engine ended with status 137",
+            id="a-moment-is-no-excuse",
         ),
         pytest.param(
             [(0, {}), (1, {}), (2, {}), (3, {}), (4, {"container": NEW})],
@@ -264,8 +305,21 @@ def test_lost_ranks(ranks, reason):
         *SERVES[:2],
         (40, {"container": RUNNING, "answered": True, "ranks": {"198.18.0.10": 8, "198.18.0.11": 8}}),
         (50, {"container": RUNNING, "answered": True, "ranks": ranks}),
+        (51.9, {"container": RUNNING, "answered": True, "ranks": ranks}),
     )
+    assert group.reason == ""
+    group.step(engine_rules.View(container=RUNNING, answered=True, ranks=ranks), 52)
     assert group.reason == reason
+
+
+def test_ranks_are_counted_more_than_once():
+    """A process that is just being forked is none."""
+    _done, group = play(
+        *SERVES[:2],
+        (40, {"container": RUNNING, "answered": True, "ranks": {"198.18.0.10": 9}}),
+        *[(now, {"container": RUNNING, "answered": True, "ranks": {"198.18.0.10": 8}}) for now in (41, 50, 60)],
+    )
+    assert group.reason == ""
 
 
 def test_failed_starts_are_counted_until_it_serves():
@@ -323,8 +377,8 @@ HERE = {"ray": "running", "storage": "", "reason": "", "started_at": "s", "ranks
             {"nodes": [*ALIVE, ALIVE[1]]},
             {},
             {},
-            ["node01 (198.18.0.11): expected one living Ray node, found 2"],
-            id="twice",
+            [],
+            id="back-before-ray-gave-it-up",
         ),
         pytest.param(
             {"nodes": ALIVE},
@@ -350,7 +404,15 @@ def test_what_the_cluster_lacks(head, worker, demands, lines):
     [
         pytest.param([], 100, "", id="not-asked"),
         pytest.param([("asks", 0)], 14, "", id="asked"),
-        pytest.param([("asks", 0)], 15, "no completion within 15 s, and no progress for 15 s", id="hangs"),
+        pytest.param([("counts", 7, 0), ("asks", 1)], 15, "", id="not-long-enough"),
+        pytest.param(
+            [("counts", 7, 0), ("asks", 1)], 16, "no completion within 15 s, and no progress for 15 s", id="hangs"
+        ),
+        pytest.param([("asks", 0)], 119, "", id="does-not-count"),
+        pytest.param(
+            [("asks", 0)], 120, "no completion within 120 s, and no progress for 120 s", id="does-not-count-and-hangs"
+        ),
+        pytest.param([("asks", 0), ("gives_up",), ("asks", 121), ("gives_up",)], 242, "", id="a-long-queue"),
         pytest.param(
             [("asks", 0), ("counts", 7, 3), ("counts", 7, 14)],
             15,

@@ -11,12 +11,15 @@ import json
 import os
 import signal
 import socket
+import socketserver
 import threading
 import time
 import urllib.request
 
 # Seconds that one request to this program may take, and one to another node's.
 SLOW_CLIENT, OTHER_NODE = 5, 3
+# Seconds after which an answer says nothing any more.
+OLD = 15
 
 
 def say(text):
@@ -101,6 +104,11 @@ class Status:
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads = True
 
+            def server_bind(self):
+                """Without the look-up of a name, which hangs where there is no name service."""
+                socketserver.TCPServer.server_bind(self)
+                self.server_name, self.server_port = self.server_address[:2]
+
             def handle_error(self, request, client_address):
                 """Clients that go away are no event."""
 
@@ -116,7 +124,10 @@ def read(url, timeout=OTHER_NODE):
     """
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=timeout) as stream:
-        return json.load(stream)
+        told = json.load(stream)
+    if not isinstance(told, dict):
+        raise ValueError("expected a dictionary, found %r" % told)
+    return told
 
 
 class Poll:
@@ -124,22 +135,27 @@ class Poll:
 
     :param ask: function without arguments
     :param interval: seconds between an answer and the next question
-    :param errors: exceptions that mean that there is no answer
     """
 
-    def __init__(self, ask, interval, errors=(OSError, ValueError)):
-        self.ask, self.interval, self.errors = ask, interval, errors
-        self.answer, self.why, self.asked = None, "it was not asked yet", time.monotonic()
+    def __init__(self, ask, interval):
+        self.ask, self.interval = ask, interval
+        self.told, self.why, self.asked = None, "it was not asked yet", time.monotonic()
         threading.Thread(target=self.loop, daemon=True).start()
 
     def loop(self):
         while True:
             try:
-                answer, why = self.ask(), ""
-            except self.errors as error:
-                answer, why = None, str(error) or type(error).__name__
-            self.answer, self.why, self.asked = answer, why, time.monotonic()
+                told, why = self.ask(), ""
+            # A node that is just going down may say anything; this thread must not end.
+            except Exception as error:
+                told, why = None, str(error) or type(error).__name__
+            self.told, self.why, self.asked = told, why, time.monotonic()
             time.sleep(self.interval)
+
+    @property
+    def answer(self):
+        """The last answer, None if there was none or it is old."""
+        return self.told if self.age < OLD else None
 
     @property
     def age(self):

@@ -65,9 +65,9 @@ class Containers:
         return Container(found.id, state["Status"], state["StartedAt"], state["ExitCode"])
 
     def processes(self, name):
-        """Pairs of state (a letter, as ps has it) and command line of the container's processes."""
+        """State (a letter, as ps has it), command line and number (on the host) of the container's processes."""
         answer = self.call(name, "top", ps_args="-eo pid,stat,args")
-        return [(row[1][:1], " ".join(row[2:])) for row in answer["Processes"] or []]
+        return [(row[1][:1], " ".join(row[2:]), int(row[0])) for row in answer["Processes"] or []]
 
     def start(self, name):
         self.call(name, "start")

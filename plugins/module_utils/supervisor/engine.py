@@ -14,12 +14,33 @@ from ..ray_state import missing
 from .base import Poll, Program, Status, clock_time, read, say
 from .containers import Containers, EngineError
 from .engine_rules import CLEARING, Group, View
-from .probe import Probe
+from .probe import GIVEN_UP, Probe
 from .ray_node import DEMANDS
 
 NAME = "onecc-vllm"
 # Seconds that an engine gets to end: one that is broken, and one that an operator stops.
-BROKEN, STOPPED = 2, 30
+BROKEN, STOPPED = 2, 10
+
+
+def gone(expected, head):
+    """The expected nodes that Ray itself says it has not; the others may be slow to answer, no more."""
+    return missing({"nodes": once(head["nodes"])}, expected) if head and head.get("nodes") else []
+
+
+def once(nodes):
+    """Ray's nodes without all but one of the living with the same address.
+
+    A node that lost its power and is back is listed twice until Ray has given up the first. Ray places nothing on what
+    does not answer.
+    """
+    found, seen = [], set()
+    for node in nodes:
+        if node["state"] == "ALIVE":
+            if node["address"] in seen:
+                continue
+            seen.add(node["address"])
+        found.append(node)
+    return found
 
 
 def lacks(expected, head, nodes, demands):
@@ -51,7 +72,9 @@ def lacks(expected, head, nodes, demands):
         if not lines:
             lines.append("Ray on the head: %s" % (head or {}).get("nodes_error", "no answer"))
         return lines
-    return lines + [line for line in missing({"nodes": head["nodes"]}, expected) if line.partition(":")[0] not in told]
+    return lines + [
+        line for line in missing({"nodes": once(head["nodes"])}, expected) if line.partition(":")[0] not in told
+    ]
 
 
 class Engine(Program):
@@ -112,13 +135,15 @@ class Engine(Program):
             container=container,
             lacks=self.lacks,
             left={address: node["started_at"] for address, node in nodes.items() if node and node["ranks"]},
-            ranks={address: node["ranks"] for address, node in nodes.items() if node},
+            ranks={address: node["ranks"] for address, node in nodes.items() if node and node["ranks"] is not None},
+            gone=gone(self.settings["expected"], nodes[self.settings["head_address"]]),
+            hangs=self.probe.verdict.hangs(now, GIVEN_UP),
             answered=self.probe.verdict.answered,
             dead=self.probe.verdict.dead(now),
         )
         if container and container.running and container.started_at != self.started_at:
             self.started_at = container.started_at
-            view.answered, view.dead = False, ""
+            view.answered, view.dead, view.hangs = False, "", ""
             self.probe.begin()
         before = self.group.phase
         action = self.group.step(view, now)
@@ -155,6 +180,7 @@ class Engine(Program):
     def stop(self):
         """systemctl stop, or the node goes down."""
         say("stop: the unit is stopped")
+        self.group.enter("stopped", "the unit is stopped", time.monotonic())
         try:
             self.containers = self.containers or Containers()
             container = self.containers.get(NAME)

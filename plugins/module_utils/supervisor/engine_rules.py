@@ -11,8 +11,12 @@ WAITING, STARTING, SERVING, CLEARING = "waiting", "starting", "serving", "cleari
 
 # Seconds for which the ranks of an ended engine may take to be gone before Ray is started anew on their node.
 CLEARING_TIME = 10
-# Seconds for which a node may be missing while the engine starts: vLLM itself would wait for half an hour.
-MISSING_TIME = 8
+# Seconds for which Ray may lack a node while the engine starts: vLLM itself would wait for half an hour.
+MISSING_TIME = 20
+# Seconds for which ranks must be gone: a single look may be wrong. And seconds in which they are counted first.
+RANKS_GONE, RANKS_COUNTED = 2, 5
+# A node that was missing for so many seconds was the reason of the failures before.
+REASON = 10
 # An engine that has served for less than this many seconds counts as one that failed to start.
 SHORT = 10
 DELAYS = (0, 5, 10, 20, 40, 80, 160, 300)
@@ -24,18 +28,22 @@ class View:
 
     :param container: of the engine, a Container or None
     :param lacks: what the cluster lacks, a line for each node
+    :param gone: those of them that Ray itself says it has not
     :param left: starts of Ray (by address) under which ranks still run
     :param ranks: number of ranks by address, of the nodes that answer
     :param answered: whether a completion has come since the engine's container was started
     :param dead: why completions do not come any more, empty if they may
+    :param hangs: why a completion of an engine that was there before this program will not come, empty if it may
     """
 
     container: object = None
     lacks: list = dataclasses.field(default_factory=list)
+    gone: list = dataclasses.field(default_factory=list)
     left: dict = dataclasses.field(default_factory=dict)
     ranks: dict = dataclasses.field(default_factory=dict)
     answered: bool = False
     dead: str = ""
+    hangs: str = ""
 
 
 class Group:
@@ -49,7 +57,8 @@ class Group:
         self.start_timeout = start_timeout
         self.phase, self.reason, self.since = WAITING, "the supervisor has just started", now
         self.not_before = now
-        self.missing_since = None
+        self.missing_since = self.lacking_since = self.ranks_gone_since = None
+        self.adopted = False
         self.container_id = None
         # Failures in a row, of which these are failed starts of this container.
         self.failures = self.failed_starts = 0
@@ -90,12 +99,19 @@ class Group:
     def wait(self, view, now):
         if view.container.running:
             # Somebody else has started it, or this program was started anew beside it.
+            self.adopted = True
             self.enter(STARTING, "the engine runs, an answer is awaited", now)
             return ""
         if view.lacks:
+            self.lacking_since = now if self.lacking_since is None else self.lacking_since
             # What was missing is the reason of the failures before; when it is back there is nothing to wait for.
-            self.not_before = now
+            if now - self.lacking_since >= REASON:
+                self.not_before = now
             self.enter(WAITING, "waiting for " + "; ".join(view.lacks), now)
+            return ""
+        self.lacking_since = None
+        if view.left:
+            self.enter(CLEARING, "ranks of an old engine are left", now)
             return ""
         if now < self.not_before:
             self.enter(
@@ -106,34 +122,45 @@ class Group:
             )
             return ""
         self.missing_since = None
+        self.adopted = False
         self.enter(STARTING, "the engine starts, an answer is awaited", now)
         return "start"
 
     def watch(self, view, now):
-        self.missing_since = None if not view.lacks else self.missing_since or now
+        self.missing_since = None if not view.gone else self.missing_since or now
         if not view.container.running:
             return self.fail("the engine ended with status %d" % view.container.exit_code, now)
         if self.phase == STARTING:
             if view.answered:
-                self.ranks = view.ranks
+                self.ranks, self.ranks_gone_since = dict(view.ranks), None
                 self.enter(SERVING, "", now)
             elif now - self.since > self.start_timeout:
                 return self.fail("the engine has not answered within %d s" % self.start_timeout, now)
             elif self.missing_since and now - self.missing_since > MISSING_TIME:
-                return self.fail("while the engine started: " + "; ".join(view.lacks), now)
-        elif lost := self.lost_ranks(view):
+                return self.fail("while the engine started: " + "; ".join(view.gone), now)
+            elif self.adopted and view.hangs:
+                return self.fail(view.hangs, now)
+        elif lost := self.lost_ranks(view, now):
             # vLLM may notice and hang all the same.
             return self.fail(lost, now)
         elif view.dead:
             return self.fail(view.dead, now)
         return ""
 
-    def lost_ranks(self, view):
+    def lost_ranks(self, view, now):
         """Which node has lost ranks, in words, empty if none has."""
-        for address, ranks in sorted(self.ranks.items()):
-            if view.ranks.get(address, ranks) < ranks:
-                return "%d of %d ranks on %s are gone" % (ranks - view.ranks[address], ranks, address)
-        return ""
+        if now - self.since < RANKS_COUNTED:
+            # A process that is just being forked bears the title of its parent.
+            self.ranks = {address: min(ranks, view.ranks.get(address, ranks)) for address, ranks in self.ranks.items()}
+        fewer = {
+            address: ranks - view.ranks[address]
+            for address, ranks in sorted(self.ranks.items())
+            if view.ranks.get(address, ranks) < ranks
+        }
+        self.ranks_gone_since = None if not fewer else self.ranks_gone_since or now
+        if not fewer or now - self.ranks_gone_since < RANKS_GONE:
+            return ""
+        return "; ".join("%d of %d ranks on %s are gone" % (few, self.ranks[a], a) for a, few in fewer.items())
 
     def fail(self, reason, now):
         """The engine is to be stopped, everywhere."""

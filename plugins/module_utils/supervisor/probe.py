@@ -18,14 +18,19 @@ except ImportError:
     openai = None
 
 # A long prompt is worked on for a while without a token for anybody: then the engine is busy, not dead. These count
-# the steps of the engine and the tokens it has read and written. vLLM, vllm/v1/metrics/loggers.py.
+# the steps of the engine and the tokens it has read and written; while a long prompt is read in pieces they stand
+# still, and the share of the KV cache that is in use grows. vLLM, vllm/v1/metrics/loggers.py.
 PROGRESS = re.compile(
-    r"^vllm:(?:iteration_tokens_total_count|generation_tokens_total|prompt_tokens_total)(?:\{[^}]*\})? (\S+)$", re.M
+    r"^vllm:(?:iteration_tokens_total_count|generation_tokens_total|prompt_tokens_total|prefix_cache_queries_total"
+    r"|kv_cache_usage_perc)(?:\{[^}]*\})? (\S+)$",
+    re.M,
 )
 # Seconds without progress after which a slow completion is a dead one.
 STALLED = 10
 # Seconds after which a question is given up although the engine makes progress, and asked again.
 GIVEN_UP = 120
+# Seconds between two looks at the metrics while nothing is awaited: to know whether there are any.
+SELDOM = 10
 # Errors in a row: the first may be the last word of an engine that is just ending.
 ERRORS = 2
 
@@ -45,7 +50,7 @@ class Verdict:
         self.answered = False
         self.asked_at = self.answered_at = None
         self.errors, self.error = 0, ""
-        self.count, self.moved_at = None, None
+        self.counted, self.count, self.moved_at = False, None, None
 
     def asks(self, now):
         self.asked_at = now
@@ -58,8 +63,12 @@ class Verdict:
         self.asked_at = None
         self.errors, self.error = self.errors + 1, error
 
+    def gives_up(self):
+        self.asked_at = None
+
     def counts(self, count, now):
         """What the engine says that it has done."""
+        self.counted = True
         if count != self.count:
             self.count, self.moved_at = count, now
 
@@ -67,7 +76,12 @@ class Verdict:
         """Why no completions are to be expected any more, empty if they are."""
         if self.errors >= ERRORS:
             return "completions fail: %s" % self.error
-        if self.asked_at is None or now - self.asked_at < self.timeout:
+        # An engine that does not count its steps cannot show that it is busy.
+        return self.hangs(now, self.timeout if self.counted else GIVEN_UP)
+
+    def hangs(self, now, timeout):
+        """Why the completion that is asked for is not to be expected any more, empty if it is."""
+        if self.asked_at is None or now - self.asked_at < timeout:
             return ""
         stalled = now - max(self.asked_at, self.moved_at or 0)
         if stalled < STALLED:
@@ -132,13 +146,16 @@ class Probe:
             self.client.completions.create(model=self.settings["model"], prompt="1 2 3", max_tokens=1, temperature=0)
             error = ""
         except openai.APITimeoutError:
-            error = "given up after %d s" % GIVEN_UP
-        except openai.APIError as problem:
-            error = str(problem.__cause__ or problem)
+            # It was asked for as long as there was progress; that is no error.
+            error = None
+        except Exception as problem:
+            error = str(problem.__cause__ or problem) or type(problem).__name__
         with self.lock:
             if number != self.number:
                 return
-            if error:
+            if error is None:
+                self.verdict.gives_up()
+            elif error:
                 self.verdict.fails(error)
             else:
                 self.verdict.answers(time.monotonic())
@@ -147,15 +164,19 @@ class Probe:
         """Reads the engine's metrics while a completion takes its time."""
         url = re.sub(r"/v1/?$", "/metrics", self.settings["base_url"])
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        looked = 0
         while True:
             time.sleep(1)
-            asked = self.verdict.asked_at
-            if not self.running or asked is None or time.monotonic() - asked < 2:
+            now, asked = time.monotonic(), self.verdict.asked_at
+            awaited = asked is not None and now - asked >= 2
+            if not self.running or not (awaited or now - looked >= SELDOM):
                 continue
+            looked = now
             try:
-                with opener.open(url, timeout=3) as stream:
+                with opener.open(url, timeout=5) as stream:
                     count = progress(stream.read().decode("utf-8", "replace"))
-            except (OSError, ValueError):
+            # An engine that is ending may say anything.
+            except Exception:
                 continue
             if count is not None:
                 self.verdict.counts(count, time.monotonic())

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import time
 
-from ..errors import OneccError
 from ..ray_state import VIEWS, fetch_view, nodes_of
 from . import ray_rules
 from .base import Poll, Program, Status, clock_time, read, say
@@ -25,14 +26,16 @@ DEMANDS = "/run/onecc-demands.json"
 STORAGE_HANGS = 20
 # Seconds that Ray gets to end: one that is not whole, and one that an operator stops.
 BROKEN, STOPPED = 3, 10
+# Seconds that a raylet gets to sign off.
+LEAVING = 3
 
 
 class RayNode(Program):
     """The program ``ray``.
 
     :param settings: dictionary with name (of the node), address, head (whether it is the head), head_address,
-        port (of the status), ray_port, dashboard_url, storage (a file on shared storage), expected (a list of name,
-        address and gpus for each node, on the head)
+        port (of the status), ray_port, dashboard_url, storage (a file on shared storage), members (addresses of
+        all nodes)
     """
 
     def __init__(self, settings):
@@ -45,14 +48,15 @@ class RayNode(Program):
         self.lacking = ("", time.monotonic())
         self.unlisted_since = None
         self.failures = 0
-        self.ranks = 0
+        # Not known before the first look.
+        self.ranks = None
         self.incarnation = ""
         self.said = ""
         self.action, self.reason = "", "the supervisor has just started"
         self.joined = self.remember()
         self.storage = Poll(self.look_at_storage, 3)
         self.head = None if self.is_head else Poll(self.ask_head, 1)
-        self.ray = Poll(self.ask_ray, 2, (OSError, ValueError, LookupError, OneccError)) if self.is_head else None
+        self.ray = Poll(self.ask_ray, 2) if self.is_head else None
         Status(settings["address"], settings["port"], self.report)
 
     # What is seen
@@ -66,7 +70,7 @@ class RayNode(Program):
         path = self.settings["storage"]
         if self.storage.age > STORAGE_HANGS:
             return "shared storage does not answer (%s)" % path
-        return "" if self.storage.answer else "shared storage is not mounted: %s is not there" % path
+        return "" if self.storage.told else "shared storage is not mounted: %s is not there" % path
 
     def ask_head(self):
         return read("http://%(head_address)s:%(port)d/" % self.settings)
@@ -109,6 +113,7 @@ class RayNode(Program):
                 nodes=self.ray.answer,
                 nodes_error=self.ray.why,
                 demands=self.demands(),
+                members=self.settings["members"],
             )
         return 200, told
 
@@ -167,7 +172,6 @@ class RayNode(Program):
             action, reason = ray_rules.decide(view)
             self.act(view, action, reason)
         except EngineError as error:
-            self.container = None
             action, reason = "wait", "the container engine does not answer: %s" % error
         if reason and reason != self.said:
             say("%s: %s" % (action, reason))
@@ -178,24 +182,37 @@ class RayNode(Program):
             incarnation = (view.head or {}).get("incarnation", "")
             if action == "restart":
                 say("restart: %s" % reason)
-                self.containers.stop(NAME, BROKEN)
+                self.leave(BROKEN)
             self.containers.start(NAME)
             self.container = self.containers.get(NAME)
             if not self.is_head:
                 self.keep({self.container.started_at: incarnation})
+        elif action == "stop":
+            self.leave(STOPPED)
         elif action == "nothing" and not self.is_head and view.joined is None and view.unlisted_for == 0:
             # This program was started beside a Ray that may have joined.
             head = view.head or {}
             if head.get("incarnation") and head.get("nodes"):
                 self.keep({view.started_at: head["incarnation"]})
 
+    def leave(self, seconds):
+        """Ends Ray. A raylet that is told signs off; else Ray lists the node for 25 s more, twice if it is back."""
+        for number in ray_rules.raylets(self.containers.processes(NAME)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGTERM)
+        end = time.monotonic() + LEAVING
+        while time.monotonic() < end and ray_rules.raylets(self.containers.processes(NAME)):
+            time.sleep(0.2)
+        self.containers.stop(NAME, seconds)
+
     def stop(self):
         """systemctl stop, or the node goes down."""
         say("stop: the unit is stopped")
         try:
             self.containers = self.containers or Containers()
-            if self.containers.get(NAME):
-                self.containers.stop(NAME, STOPPED)
+            container = self.containers.get(NAME)
+            if container and container.running:
+                self.leave(STOPPED)
         except EngineError as error:
             say("the container engine does not answer: %s" % error)
 

@@ -9,9 +9,10 @@ import dataclasses
 import re
 
 # Seconds for which a start of Ray may lack processes, and for which it may lack one later on.
-STARTING, LACKING = 30, 4
-# Seconds for which the head may list a running node as lost: it may just have joined.
-UNLISTED = 20
+STARTING, LACKING = 60, 4
+# Seconds for which the head may not list a running node: its list is seconds old. What Ray has given up it never takes
+# back, but a raylet may take a while to hear of it.
+UNLISTED = 5
 # A container that ends sooner than this many seconds after its start has failed to start.
 SHORT = 60
 DELAYS = (0, 1, 2, 5, 10, 20, 30)
@@ -63,13 +64,15 @@ class View:
 def decide(view):
     """What to do, and why.
 
-    :return: (start, restart, wait or nothing; the reason in words, empty for nothing)
+    :return: (start, restart, stop, wait or nothing; the reason in words, empty for nothing)
     """
     if view.status is None:
         return "wait", "there is no container onecc-ray: deploy"
+    head = view.head or {}
+    if view.address not in head.get("members", [view.address]):
+        return "stop" if view.status == "running" else "wait", "the head's inventory does not have this node any more"
     if view.status != "running":
         return decide_start(view)
-    head = view.head or {}
     if head.get("demands", {}).get(view.address) == view.started_at:
         return "restart", "the engine on the head asks for it: something was left behind here"
     if not view.is_head and head.get("incarnation") and view.joined and view.joined != head["incarnation"]:
@@ -99,9 +102,9 @@ def decide_start(view):
 def lacking(processes, is_head):
     """The first process that Ray cannot do without and that is not there.
 
-    :param processes: pairs of state and command line
+    :param processes: state, command line and number of each
     """
-    alive = [command for state, command in processes if state not in NOT_ALIVE]
+    alive = [command for state, command, _number in processes if state not in NOT_ALIVE]
     for name in [GCS, RAYLET] if is_head else [RAYLET]:
         if not any(name in command for command in alive):
             return name.strip().rpartition("/")[2]
@@ -110,4 +113,9 @@ def lacking(processes, is_head):
 
 def ranks(processes):
     """How many ranks of an engine there are. Stopped ones count."""
-    return sum(bool(RANK.match(command)) for state, command in processes if state != "Z")
+    return sum(bool(RANK.match(command)) for state, command, _number in processes if state != "Z")
+
+
+def raylets(processes):
+    """The numbers of the raylets, normally one."""
+    return [number for _state, command, number in processes if RAYLET in command]
