@@ -7,13 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: supervisor
-short_description: Installs the programs that keep Ray and the engine up
+short_description: Installs and runs the programs that keep Ray and the engine up
 version_added: 0.1.0
 description:
   - Writes the programs, which are part of this collection, as one file that Python runs, and the settings of one of
-    them. A unit of systemd runs it, with the Python of O(state_dir)'s tools.
+    them, and has them run by their unit of systemd.
   - What was there before stays beside the files, see the module M(onecc.vllm.container_generation).
-  - A program that still runs as it was before is a change, too, so that the caller reloads it.
+  - A program that runs with other settings, or as an earlier release, is started anew. The container that it looks
+    after stays as it is.
   - The program C(ray) looks after the Ray container of its node, the program C(engine) on the head after the engine.
 author:
   - The onecc.vllm authors (@onecc)
@@ -27,6 +28,14 @@ options:
     description: Its settings, as the classes RayNode and Engine below C(plugins/module_utils/supervisor) name them.
     type: dict
     required: true
+  unit:
+    description: The unit of systemd that runs it. It must be there.
+    type: str
+    required: true
+  reload:
+    description: Whether to start a running program anew in any case, since its unit has changed.
+    type: bool
+    default: false
   state_dir:
     description: The folder on the node for both files.
     type: path
@@ -44,6 +53,7 @@ EXAMPLES = r"""
 - name: Have the program that looks after Ray
   onecc.vllm.supervisor:
     program: ray
+    unit: onecc-ray.service
     settings:
       name: node01
       address: 198.18.0.11
@@ -114,6 +124,8 @@ def main():
         argument_spec={
             "program": {"type": "str", "required": True, "choices": ["ray", "engine"]},
             "settings": {"type": "dict", "required": True},
+            "unit": {"type": "str", "required": True},
+            "reload": {"type": "bool", "default": False},
             "state_dir": {"type": "path", "default": "/var/lib/onecc"},
         },
         supports_check_mode=True,
@@ -145,7 +157,14 @@ def main():
                 stream.write(wanted[path])
             module.atomic_move(new, path)
             module.set_mode_if_different(path, "0600" if path == settings else "0644", False)
-    module.exit_json(changed=bool(changed) or outdated, diff=diff, file=program, settings_file=settings)
+    stopped = module.run_command(["systemctl", "is-active", "--quiet", params["unit"]])[0] != 0
+    if not module.check_mode:
+        # Not a plain reload, which systemd refuses while a program fails again and again.
+        if stopped:
+            module.run_command(["systemctl", "start", params["unit"]], check_rc=True)
+        elif changed or outdated or params["reload"]:
+            module.run_command(["systemctl", "reload-or-restart", params["unit"]], check_rc=True)
+    module.exit_json(changed=bool(changed) or outdated or stopped, diff=diff, file=program, settings_file=settings)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,9 @@ def arguments():
 
 
 def versions(lab):
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     return {
         "vllm": requests.get(lab.endpoint.replace("/v1", "/version"), timeout=10).json()["version"],
         "ray": lab.on("node00", "docker exec onecc-ray ray --version").split()[-1],

@@ -59,7 +59,7 @@ def test_processes_of_ray(processes, is_head, lacking, ranks):
     processes = [(*process, number) for number, process in enumerate(processes)]
     assert ray_rules.lacking(processes, is_head) == lacking
     assert ray_rules.ranks(processes) == ranks
-    assert ray_rules.raylets(processes) == [number for _, command, number in processes if "raylet --" in command]
+    assert ray_rules.raylets(processes) == [number for _state, command, number in processes if "raylet --" in command]
 
 
 UP = {"incarnation": "a", "nodes": [], "demands": {}}

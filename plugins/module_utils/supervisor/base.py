@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import socketserver
+import sys
 import threading
 import time
 import urllib.request
@@ -24,7 +25,8 @@ OLD = 15
 
 def say(text):
     """A line for the journal."""
-    print(text, flush=True)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def clock_time(seconds=None):
