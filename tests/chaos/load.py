@@ -18,14 +18,9 @@ CLIENTS = 4
 PACE = 0.5
 TIMEOUT = 30
 MAX_TOKENS = 48
-# An odd number, so that each client asks each of them streamed and not.
-PROMPTS = (
-    "Where was the 2020 World Series played?",
-    "What is the capital of France?",
-    "Name three fruits.",
-    "Why is the sky blue?",
-    "How many days does a week have?",
-)
+# An odd number, so that each client asks each of them streamed and not. To each of these the lab's model gave the same
+# answer hundreds of times; where two words are nearly as likely, it depends on what is computed beside it.
+PROMPTS = ("What is the capital of France?", "Why is the sky blue?", "How many days does a week have?")
 # How a request ended. Both of the first are complete; WRONG is an answer that looks whole to a client and is not.
 RIGHT, OTHER, WRONG, FAILED = "right", "other text", "wrong", "failed"
 COMPLETE = (RIGHT, OTHER)
