@@ -273,7 +273,10 @@ class Scene:
 
         for node, why in sorted(self.unreachable.items()):
             known = [
-                ray for state in self.states.values() for ray in state.get("ray_nodes") or [] if ray["state"] != "ALIVE"
+                ray
+                for state in self.states.values()
+                for ray in state.get("ray_nodes") or []
+                if ray["state"] != "ALIVE" and ray["address"] not in (self.living() or ())
             ]
             lost = any(self.happened_on("", "address: %s" % ray["address"]) in ("", node) for ray in known)
             add("node-lost" if lost else "ssh", node, shorten(why or "%s could not be reached" % node), early=True)

@@ -72,22 +72,25 @@ def test_the_next_deploy_mends_it(lab):
 
 
 def test_a_node_whose_ray_is_gone(lab, tmp_path):
-    lab.on("node01", "docker stop onecc-ray")
+    lab.on("node01", "systemctl stop onecc-ray")
     try:
         play, result, _texts = diagnose(lab, tmp_path)
     finally:
-        lab.on("node01", "docker start onecc-ray")
+        lab.on("node01", "systemctl start onecc-ray")
     assert play.rc == 0, play.why
     assert (result["first"]["id"], result["first"]["node"]) == ("node-lost", "node01"), play.text
 
 
 def test_a_node_that_is_gone(lab, tmp_path):
+    # Back from the test before this one.
+    assert lab.ask_until(240).choices[0].finish_reason == "stop"
     with lab.cut_off("node01"):
         play, result, _texts = diagnose(lab, tmp_path)
         status = lab.play("status")
     assert (result["first"]["id"], result["first"]["node"]) == ("ssh", "node01"), play.text
     assert "node01 could not be reached" in play.text
     assert "node01  worker               unknown: the node does not answer" in status.text, status.text
-    assert "waiting: waiting for node01 (198.18.0.11): it does not answer" in status.text
+    assert "state     waiting: waiting for node01 (198.18.0.11): it does not answer" in status.text
+    assert "missing   node01 (198.18.0.11): it does not answer" in status.text
     # Nobody has to do anything.
     assert lab.ask_until(240).choices[0].finish_reason == "stop"
