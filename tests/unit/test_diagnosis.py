@@ -424,6 +424,8 @@ def test_states(changes, cause, node, shown):
         pytest.param(None, "ssh", id="ray-did-not-tell"),
         pytest.param(RAY_NODES, "ssh", id="ray-never-knew-it"),
         pytest.param([*RAY_NODES, DEAD], "node-lost", id="ray-has-lost-it"),
+        # It left once and came back; now only SSH does not get there.
+        pytest.param([*RAY_NODES, DEAD, dict(DEAD, state="ALIVE")], "ssh", id="alive-to-ray"),
     ],
 )
 def test_a_node_that_cannot_be_reached(ray_nodes, cause):
@@ -552,18 +554,3 @@ def test_unpack_of_something_else(tmp_path):
     (tmp_path / "a.tar.gz").write_text("no archive")
     with pytest.raises(OneccError, match="expected an archive of evidence"):
         diagnosis.unpack(str(tmp_path / "a.tar.gz"), 100)
-
-
-@pytest.mark.parametrize(
-    ("ray_nodes", "cause"),
-    [
-        pytest.param(RAY_NODES, "ssh", id="never-seen-by-ray"),
-        pytest.param([*RAY_NODES, DEAD], "node-lost", id="given-up-by-ray"),
-        # It left once and came back; now only SSH does not get there.
-        pytest.param([*RAY_NODES, DEAD, dict(DEAD, state="ALIVE")], "ssh", id="alive-to-ray"),
-    ],
-)
-def test_a_node_that_cannot_be_reached(ray_nodes, cause):
-    states = {HEAD: state(HEAD, ray_nodes=ray_nodes)}
-    first = diagnose({HEAD: {}}, states, {WORKER: "Connection timed out"})["first"]
-    assert (first["id"], first["node"]) == (cause, WORKER)
