@@ -140,7 +140,16 @@ GONE = r"waiting for .*%s" % WORKER
 NO_STORAGE = r"waiting for .*%s.*storage" % WORKER
 
 # In the order in which they are brought about. Reboots of the worker come after what needs its small disk.
+# What takes longest to come back first: a run that fails does so early.
 FAULTS = [
+    Fault("partition-10", "silent", partitioned(10), undone=True),
+    Fault("partition-100", "silent", partitioned(100), undone=True, named=GONE, must_name=True),
+    Fault("power-cut", "silent", power_cut, undone=True, named=GONE, must_name=True),
+    Fault("reboot-worker", "silent", rebooted(WORKER), undone=True, named=GONE),
+    Fault("reboot-head", "process", rebooted("node00"), undone=True),
+    Fault("reboot-head-then-worker", "process", rebooted("node00", WORKER), undone=True),
+    Fault("reboot-worker-then-head", "silent", rebooted(WORKER, "node00"), undone=True, named=GONE),
+    Fault("controller-killed", "controller", controller.killed_again_and_again, undone=True),
     Fault("worker-killed", "process", signalled(WORKER, "rank")),
     Fault("engine-core-killed", "process", signalled("node00", "engine core")),
     Fault("api-server-killed", "process", signalled("node00", "API server")),
@@ -151,14 +160,6 @@ FAULTS = [
     Fault("head-container-killed", "process", head_container_killed),
     Fault("disk-full", "process", disk_full, undone=True),
     Fault("storage-unmounted", "process", storage_unmounted, undone=True, named=NO_STORAGE, must_name=True),
-    Fault("partition-10", "silent", partitioned(10), undone=True),
-    Fault("partition-100", "silent", partitioned(100), undone=True, named=GONE, must_name=True),
-    Fault("power-cut", "silent", power_cut, undone=True, named=GONE, must_name=True),
-    Fault("reboot-worker", "silent", rebooted(WORKER), undone=True, named=GONE),
-    Fault("reboot-head", "process", rebooted("node00"), undone=True),
-    Fault("reboot-head-then-worker", "process", rebooted("node00", WORKER), undone=True),
-    Fault("reboot-worker-then-head", "silent", rebooted(WORKER, "node00"), undone=True, named=GONE),
-    Fault("controller-killed", "controller", controller.killed_again_and_again, undone=True),
 ]
 # What every run of the tests has time for.
 SHORT = ["worker-killed", "raylet-terminated", "rank-stopped", "power-cut"]
