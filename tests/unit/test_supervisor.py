@@ -83,12 +83,12 @@ UP = {"incarnation": "a", "nodes": [], "demands": {}}
         pytest.param({"up": 100, "lacking": "raylet", "lacking_for": 3}, "nothing", "", id="just-gone"),
         pytest.param({"up": 60, "lacking": "raylet", "lacking_for": 20}, "nothing", "", id="still-starting"),
         pytest.param(
-            {"up": 100, "unlisted_for": 5},
+            {"up": 100, "unlisted_for": 3},
             "restart",
             "the head does not count this node among the living",
             id="given-up",
         ),
-        pytest.param({"up": 100, "unlisted_for": 4}, "nothing", "", id="just-not-listed"),
+        pytest.param({"up": 100, "unlisted_for": 2}, "nothing", "", id="just-not-listed"),
         pytest.param(
             {"up": 100, "started_at": "s", "address": "x", "joined": "a", "head": {**UP, "demands": {"x": "s"}}},
             "restart",
@@ -166,6 +166,21 @@ SERVES = ((0, {}), (1, {"container": RUNNING}), (40, {"container": RUNNING, "ans
 FAILING = tuple((now, {}) for now in (0, 1, 2, 3, 8, 9, 19, 20))
 FAILS = [("start", STARTING), ("stop", CLEARING)] * 4
 GOES = [("start", STARTING), ("", STARTING), ("", SERVING)]
+
+
+@pytest.mark.parametrize(
+    ("view", "unknown"),
+    [
+        pytest.param({"joined": "a", "head": UP}, False, id="well"),
+        pytest.param({"joined": "a", "head": {**UP, "incarnation": "b"}}, True, id="another-head"),
+        pytest.param({"joined": "a", "head": {**UP, "incarnation": "b"}, "is_head": True}, False, id="the-head-itself"),
+        pytest.param({"joined": "a", "head": UP, "unlisted_for": 2}, False, id="just-not-listed"),
+        pytest.param({"joined": "a", "head": UP, "unlisted_for": 3}, True, id="given-up"),
+        pytest.param({"joined": "a", "head": None}, False, id="the-head-is-silent"),
+    ],
+)
+def test_whether_the_head_knows_this_ray(view, unknown):
+    assert ray_rules.View(**view).unknown is unknown
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,11 @@ class RayNode(Program):
             incarnation = (view.head or {}).get("incarnation", "")
             if action == "restart":
                 say("restart: %s" % reason)
-                self.leave(BROKEN)
+                self.said = reason
+                if view.unknown:
+                    self.containers.stop(NAME, 0)
+                else:
+                    self.leave(BROKEN)
             self.containers.start(NAME)
             self.container = self.containers.get(NAME)
             if not self.is_head:

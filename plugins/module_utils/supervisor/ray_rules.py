@@ -12,7 +12,7 @@ import re
 STARTING, LACKING = 60, 4
 # Seconds for which the head may not list a running node: its list is seconds old. What Ray has given up it never takes
 # back, but a raylet may take a while to hear of it.
-UNLISTED = 5
+UNLISTED = 3
 # A container that ends sooner than this many seconds after its start has failed to start.
 SHORT = 60
 DELAYS = (0, 1, 2, 5, 10, 20, 30)
@@ -60,6 +60,17 @@ class View:
     ended_for: float = 0
     address: str = ""
 
+    @property
+    def elsewhere(self):
+        """Whether this Ray was started for another start of the head's."""
+        incarnation = (self.head or {}).get("incarnation")
+        return bool(not self.is_head and incarnation and self.joined and self.joined != incarnation)
+
+    @property
+    def unknown(self):
+        """Whether the head does not know this Ray, or not any more: it need not sign off, and cannot."""
+        return self.elsewhere or self.unlisted_for >= UNLISTED
+
 
 def decide(view):
     """What to do, and why.
@@ -75,7 +86,7 @@ def decide(view):
         return decide_start(view)
     if head.get("demands", {}).get(view.address) == view.started_at:
         return "restart", "the engine on the head asks for it: something was left behind here"
-    if not view.is_head and head.get("incarnation") and view.joined and view.joined != head["incarnation"]:
+    if view.elsewhere:
         return "restart", "Ray on the head was started anew"
     if view.lacking and view.up > STARTING and view.lacking_for >= LACKING:
         return "restart", "%s is gone" % view.lacking
