@@ -157,3 +157,39 @@ def table(records):
     for record in records:
         lines.append("  ".join(cell(record[key]).ljust(width) for _title, width, key in COLUMNS))
     return "\n".join(line.rstrip() for line in lines)
+
+
+def page(result):
+    """What build/chaos.json holds, as the page docs/results/faults.md."""
+    shown = [column for column in COLUMNS if column[2] not in ("kind", "waiting_named")]
+    rows = [[title.lower() for title, _width, _key in shown], ["---"] * len(shown)]
+    rows += [[cell(record[key]) for _title, _width, key in shown] for record in result["faults"]]
+    versions = ", ".join("%s %s" % item for item in result["versions"].items() if item[0] != "commit")
+    requests = result["requests"]
+    lines = [
+        "# Faults, and how long they took",
+        "",
+        "Made by `make chaos` on %s at commit `%s`: %s; two nodes on %d cores, SmolLM2-135M, pipeline parallel 2."
+        % (result["date"], result["versions"]["commit"], versions, result["cores"]),
+        "",
+        "- `detect`: seconds until `/ready` says no. `back`: seconds until what was taken away was there again.",
+        "- `recover`: seconds from the later of both to the first answer; the limit is %g times a plain start of the"
+        % RECOVER,
+        "  engine, which took **%s s** in the same run (median of %s)."
+        % (result["plain_start_s"], ", ".join("%s" % each for each in result["plain_starts_s"])),
+        "- `served`: seconds from the fault to that answer. `failed`, `wrong`, `right`: what clients got meanwhile.",
+        "- `again`: served without an operator. `lost`: nodes, GPUs and containers that did not come back.",
+        "",
+        *["| %s |" % " | ".join(row) for row in rows],
+        "",
+        "All requests of the run: %(right)d right, %(failed)d failed with an error, %(wrong)d wrong." % requests,
+    ]
+    for record in result["faults"]:
+        if record["details"]:
+            lines += ["", "`%s`, one line for each time:" % record["name"], ""]
+            keys = list(record["details"][0])
+            lines += ["| %s |" % " | ".join(row) for row in (keys, ["---"] * len(keys))]
+            lines += ["| %s |" % " | ".join(cell(each[key]) for key in keys) for each in record["details"]]
+    lines += ["", "Limits that were not kept:%s" % ("" if result["broken"] else " none.")]
+    lines += ["- %s" % line for line in result["broken"]]
+    return "\n".join(lines) + "\n"

@@ -5,7 +5,7 @@
 """Faults on the lab under a steady load of requests, one after the other, with a record for each.
 
 Before them a plain start of the engine is measured, in the same run and by the same load. Writes build/chaos.json
-after every fault:
+after every fault, and the page build/chaos.md at the end:
   plain_start_s  seconds from `systemctl start onecc-vllm` to the first answer, the median of three
   faults         for each: detect_s until /ready says no, back_s until what was taken away is there again, recover_s
                  from the later of both to the first answer, served_after_s from the fault to it, what the clients
@@ -34,7 +34,7 @@ sys.path.insert(0, str(HERE.parent / "integration"))
 from faults import FAULTS, small_disk
 from lab import ROOT, SHARED, Lab, make
 from load import COMPLETE, FAILED, RIGHT
-from records import broken, table
+from records import broken, page, table
 from scene import Broken, Scene
 
 RESULT = ROOT / "build/chaos.json"
@@ -145,6 +145,8 @@ def run(options, scratch):
     print("requests: %s\n" % result["requests"])
     print(table(result["faults"]))
     print("\n" + ("\n".join(result["broken"]) or "all limits are kept"))
+    if result["faults"]:
+        RESULT.with_suffix(".md").write_text(page(result))
     print("\nwritten to %s" % RESULT.relative_to(ROOT))
     return 1 if result["broken"] else 0
 

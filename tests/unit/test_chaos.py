@@ -290,6 +290,28 @@ def test_table():
     assert {line.index("silent") for line in lines[1:]} == {lines[0].index("KIND")}
 
 
+def test_page():
+    details = [{"seed": 1, "killed": True}, {"seed": 2, "killed": False}]
+    result = {
+        "date": "2026-11-23T19:00:00+00:00",
+        "cores": 2,
+        "versions": {"vllm": "0.32.0", "commit": "0123456"},
+        "plain_start_s": 30.0,
+        "plain_starts_s": [29.0, 30.0, 31.0],
+        "faults": [{**RECORD, "details": details}, {**RECORD, "name": "power-cut", "details": []}],
+        "broken": ["power-cut: expected less"],
+        "requests": {"right": 1, "failed": 2, "wrong": 0},
+    }
+    text = records.page(result)
+    assert "commit `0123456`: vllm 0.32.0; two nodes on 2 cores" in text
+    assert "| rank-stopped | 12.0 | 0.0 | 40.0 | 52.0 | 9 | 0 | 20 | yes | 0 |" in text
+    assert "**30.0 s** in the same run (median of 29.0, 30.0, 31.0)" in text
+    assert "| seed | killed |\n| --- | --- |\n| 1 | yes |\n| 2 | NO |" in text
+    assert "1 right, 2 failed with an error, 0 wrong" in text
+    assert text.endswith("Limits that were not kept:\n- power-cut: expected less\n")
+    assert records.page({**result, "broken": []}).endswith("Limits that were not kept: none.\n")
+
+
 STATUS = """======== Autoscaler status: 2026-11-23 11:22:10.797490 ========
 Node status
 ---------------------------------------------------------------
