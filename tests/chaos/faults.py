@@ -109,8 +109,9 @@ def rebooted(*nodes):
 
 
 def small_disk(lab):
-    """A disk of 1 GiB for the worker's containers, which a reboot takes away. To be called before they are made."""
-    lab.inside(WORKER, "mkdir -p %s && mount -t tmpfs -o size=1g,mode=1777 tmpfs %s" % (DISK, DISK))
+    """A disk of 1 GiB for the worker's containers, also after a reboot. To be called before they are made."""
+    lab.inside(WORKER, "mkdir -p %s && echo tmpfs %s tmpfs size=1g,mode=1777 0 0 >>/etc/fstab" % (DISK, DISK))
+    lab.inside(WORKER, "systemctl daemon-reload && mount %s" % DISK)
 
 
 def disk_full(scene):

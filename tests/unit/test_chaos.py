@@ -380,8 +380,6 @@ def test_faults_are_known_by_name():
     assert set(faults.SHORT) <= set(names)
     assert {fault.kind for fault in faults.FAULTS} <= set(records.DETECT)
     assert all(fault.named for fault in faults.FAULTS if fault.must_name)
-    # The small disk is gone once the worker has been down.
-    assert names.index("disk-full") < min(names.index(name) for name in names if "reboot" in name or "power" in name)
 
 
 def test_until():
