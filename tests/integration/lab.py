@@ -119,17 +119,6 @@ class Lab:
         words = ["docker", "exec", "onecc-lab-%s" % node, "sh", "-c", command]
         subprocess.run(words, check=True, capture_output=True, timeout=60)
 
-    def power(self, what, node):
-        """Cuts a node's power ("kill"), or gives it back ("start") and waits for its SSH."""
-        subprocess.run(["docker", what, "onecc-lab-%s" % node], check=True, capture_output=True, timeout=60)
-        if what == "start":
-            subprocess.run(
-                ["ssh", "-F", str(STATE / "ssh_config"), "-o", "ConnectionAttempts=60", node, "true"],
-                check=True,
-                capture_output=True,
-                timeout=120,
-            )
-
     def containers(self, node):
         """The node's containers: name to ID and time of start."""
         listed = json.loads(

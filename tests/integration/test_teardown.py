@@ -35,21 +35,6 @@ def test_a_node_is_dropped(lab):
     lab.nodes.append("node02")
 
 
-def test_a_dead_node_is_replaced(lab, tmp_path):
-    """By another in the inventory and nothing else. The dead one does not come back into the cluster."""
-    lab.power("kill", "node01")
-    play = lab.play("deploy", inventory=inventory(tmp_path, workers="node02"))
-    assert play.rc == 0, play.why
-    assert "2.0/2.0 GPU (2.0 used of 2.0 reserved in placement groups)" in lab.ray_status()
-    assert "pp2" in lab.ask().system_fingerprint
-    lab.power("start", "node01")
-    words = "wait: the head.s inventory does not have this node any more"
-    lab.on("node01", 'until journalctl --boot --unit onecc-ray | grep -q "%s"; do sleep 1; done' % words)
-    assert lab.on("node01", "docker ps --quiet") == ""
-    assert "2.0/2.0 GPU (2.0 used of 2.0 reserved in placement groups)" in lab.ray_status()
-    assert lab.ask().choices[0].finish_reason == "stop"
-
-
 def test_teardown(lab):
     weights = sorted(SHARED.glob(".cache/huggingface/hub/models--*"))
     assert weights
