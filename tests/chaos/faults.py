@@ -140,8 +140,8 @@ def storage_unmounted(scene):
 GONE = r"waiting for .*%s" % WORKER
 NO_STORAGE = r"waiting for .*%s.*storage" % WORKER
 
-# In the order in which they are brought about. Reboots of the worker come after what needs its small disk.
-# What takes longest to come back first: a run that fails does so early.
+# In the order in which they are brought about: what takes longest to come back first, so that a run that fails does so
+# early.
 FAULTS = [
     Fault("partition-10", "silent", partitioned(10), undone=True),
     Fault("partition-100", "silent", partitioned(100), undone=True, named=GONE, must_name=True),
