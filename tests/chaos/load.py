@@ -36,6 +36,7 @@ class Answer:
     prompt: str = ""
     text: str = ""
     why: str = ""
+    finish_reason: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +60,8 @@ def judge(text, finish_reason, tokens, known):
         return WRONG, "the text is empty"
     if not tokens:
         return WRONG, "no tokens are counted"
+    if finish_reason == "length" and tokens != MAX_TOKENS:
+        return WRONG, "it ends at its greatest length of %d tokens with %d" % (MAX_TOKENS, tokens)
     if known is not None and text not in known:
         return OTHER, "the text was not given before the faults"
     return RIGHT, ""
@@ -115,14 +118,14 @@ class Load:
 
     def ask(self, client, prompt, streamed):
         start = time.monotonic()
-        text = ""
+        text = finish_reason = ""
         try:
             text, finish_reason, tokens = receive(client, self.model, prompt, streamed)
             outcome, why = judge(text, finish_reason, tokens, self.known.get(prompt))
         # What a stream that breaks off between two brackets raises is a ValueError.
         except (openai.OpenAIError, ValueError) as error:
             outcome, why = FAILED, "%s: %s" % (type(error).__name__, error)
-        return Answer(start, time.monotonic(), outcome, prompt, text or "", why)
+        return Answer(start, time.monotonic(), outcome, prompt, text or "", why, finish_reason or "")
 
     def work(self, ended, number):
         client = openai.OpenAI(base_url=self.endpoint, api_key="none", timeout=TIMEOUT, max_retries=0)

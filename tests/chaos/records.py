@@ -6,6 +6,7 @@
 import collections
 import re
 
+from greedy import TIE
 from load import COMPLETE, FAILED, OTHER, RIGHT, WRONG
 
 # Seconds until /ready says so, by kind of fault. A deployment restarts the engine when it wants to.
@@ -58,6 +59,15 @@ def reasons_in(looks):
     return list(dict.fromkeys(re.sub(r"\d+ s\b", "N s", look.reason) for look in looks if look.reason))
 
 
+def others(answers):
+    """The complete answers with a text that the healthy system did not give before, as judge_others() wants them."""
+    return [
+        {"prompt": answer.prompt, "text": answer.text, "finish_reason": answer.finish_reason}
+        for answer in answers
+        if answer.outcome == OTHER
+    ]
+
+
 def assess(looks, answers, fault_at, back_at, settled_at, named=None):
     """The measured part of a record. Moments are those of looks and answers.
 
@@ -83,14 +93,12 @@ def assess(looks, answers, fault_at, back_at, settled_at, named=None):
         "recover_s": 0.0 if settled_at and went_on else after(served_at, mark),
         "served_after_s": after(served_at),
         "failed_requests": count[FAILED],
-        "wrong_answers": count[WRONG] + count[OTHER],
+        "wrong_answers": count[WRONG],
         "answered": count[RIGHT],
         "served_again": settled_at is not None,
         "reasons": reasons_in(looks),
         "waiting_named": named and any(re.search(named, look.reason) for look in looks if look.at <= back_at),
-        "other_texts": [
-            {"prompt": answer.prompt, "text": answer.text} for answer in answers if answer.outcome == OTHER
-        ],
+        "other_texts": others(answers),
         "wrong": [
             {"prompt": answer.prompt, "text": answer.text, "why": answer.why}
             for answer in answers
@@ -98,6 +106,16 @@ def assess(looks, answers, fault_at, back_at, settled_at, named=None):
         ],
         "errors": dict(collections.Counter(answer.why[:200] for answer in answers if answer.outcome == FAILED)),
     }
+
+
+def judge_others(record, gap):
+    """Tells near ties from wrong answers among the complete ones with a text that was not given before.
+
+    :param gap: function from prompt, text and finish_reason to what greedy.gap tells of them, None if nothing answers
+    """
+    for other in record["other_texts"]:
+        other["gap"] = gap(other["prompt"], other["text"], other["finish_reason"])
+    record["wrong_answers"] += sum(other["gap"] is None or other["gap"] > TIE for other in record["other_texts"])
 
 
 def broken(record, plain_start_s):
@@ -182,8 +200,17 @@ def page(result):
         "",
         *["| %s |" % " | ".join(row) for row in rows],
         "",
-        "All requests of the run: %(right)d right, %(failed)d failed with an error, %(wrong)d wrong." % requests,
+        "All requests of the run: %(right)d right, %(failed)d failed with an error, %(wrong_answers)d wrong."
+        % requests,
     ]
+    if requests["other_texts"]:
+        lines += [
+            "",
+            "%d answers were complete, and not word for word what the healthy system gave before:"
+            % len(requests["other_texts"]),
+            "two words were as good as equally likely there, at most %g nats apart for the engine itself."
+            % max(other["gap"] or 0 for other in requests["other_texts"]),
+        ]
     for record in result["faults"]:
         if record["details"]:
             lines += ["", "`%s`, one line for each time:" % record["name"], ""]

@@ -33,8 +33,8 @@ sys.path.insert(0, str(HERE.parent / "integration"))
 
 from faults import FAULTS, small_disk
 from lab import ROOT, SHARED, Lab, make
-from load import COMPLETE, FAILED, RIGHT
-from records import broken, page, table
+from load import FAILED, RIGHT, WRONG
+from records import broken, judge_others, others, page, table
 from scene import Broken, Scene
 
 RESULT = ROOT / "build/chaos.json"
@@ -78,12 +78,8 @@ def totals(scene):
     return {
         "right": sum(answer.outcome == RIGHT for answer in answers),
         "failed": sum(answer.outcome == FAILED for answer in answers),
-        "wrong": sum(answer.outcome not in (*COMPLETE, FAILED) for answer in answers),
-        "other_texts": [
-            {"prompt": answer.prompt, "text": answer.text, "start": answer.start - scene.calibrated_at}
-            for answer in answers
-            if answer.outcome in COMPLETE and answer.outcome != RIGHT
-        ],
+        "wrong_answers": sum(answer.outcome == WRONG for answer in answers),
+        "other_texts": others(answers),
     }
 
 
@@ -106,7 +102,8 @@ def measure(scene, wanted, result):
         result["requests"] = totals(scene)
         write(result)
         print("\n".join([table([record]), *lines]), flush=True)
-    found = result["requests"]["wrong"] + len(result["requests"]["other_texts"])
+    judge_others(result["requests"], scene.gap)
+    found = result["requests"]["wrong_answers"]
     if found > sum(record["wrong_answers"] for record in result["faults"]):
         result["broken"].append("expected no wrong answer between faults either, found %d in all" % found)
 

@@ -3,14 +3,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lab under load: what every fault shares, from the moment that it is brought about to its record."""
 
+import functools
 import re
 import subprocess
 import time
 import traceback
 
+import openai
+
 from lab import MODEL
 from load import CLIENTS, Load, Watch
-from records import AGAIN, DETECT, assess, calm, first_served, lost_containers, lost_in_ray
+from records import AGAIN, DETECT, assess, calm, first_served, judge_others, lost_containers, lost_in_ray
 
 READY = "http://198.18.0.10:8001/ready"
 HEAD = "node00"
@@ -38,6 +41,7 @@ class Scene:
     def __init__(self, lab, seeds=1):
         self.lab, self.seeds = lab, seeds
         self.load, self.watch = Load(lab.endpoint, MODEL), Watch(READY)
+        self.gap_once = functools.cache(lab.gap)
         self.plain_starts = []
         self.calibrated_at = None
         # Of the fault that is being brought about: what went wrong with it, and what there is to tell.
@@ -97,6 +101,13 @@ class Scene:
             seconds,
         )
 
+    def gap(self, prompt, text, finish_reason):
+        """See Lab.gap, once for each answer. None if the engine does not tell."""
+        try:
+            return self.gap_once(prompt, text, finish_reason)
+        except openai.OpenAIError:
+            return None
+
     def reachable(self, node):
         try:
             self.lab.on(node, "true", timeout=10)
@@ -141,6 +152,7 @@ class Scene:
         if fault.must_name and not measured["waiting_named"]:
             self.problems.append("expected a reason like '%s', found %s" % (fault.named, measured["reasons"]))
         record = {"name": fault.name, "kind": fault.kind, **measured, "lost": []}
+        judge_others(record, self.gap if settled_at else lambda *other: None)
         if settled_at:
             record["lost"] += lost_in_ray(self.lab.ray_status(), len(self.lab.nodes))
             record["lost"] += lost_containers(before, self.lab.all_containers(), same_ids=fault.kind != "controller")

@@ -6,6 +6,7 @@
 import contextlib
 import dataclasses
 import datetime
+import functools
 import json
 import os
 import pathlib
@@ -16,10 +17,14 @@ import time
 import ansible_runner
 import openai
 
+import greedy
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STATE = ROOT / "build/lab"
 SHARED = STATE / "shared"
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+# That of the guide.
+QUESTION = "Where was the 2020 World Series played?"
 
 
 HOSTS = """
@@ -152,11 +157,36 @@ class Lab:
     def client(self):
         return openai.OpenAI(base_url=self.endpoint, api_key="none", timeout=30, max_retries=0)
 
+    def follow(self, question, taken):
+        """What the engine goes on with after the beginning of an answer: see greedy.gap."""
+        messages, extra = [{"role": "user", "content": question}], {}
+        if taken:
+            messages.append({"role": "assistant", "content": taken})
+            extra = {"add_generation_prompt": False, "continue_final_message": True}
+        answer = self.client().chat.completions.create(
+            model=MODEL,
+            messages=messages,
+            temperature=0,
+            max_tokens=64,
+            logprobs=True,
+            top_logprobs=10,
+            extra_body=extra,
+        )
+        return answer.choices[0].logprobs.content
+
+    def gap(self, question, text, finish_reason="stop"):
+        """See greedy.gap.
+
+        :raise openai.OpenAIError: if the engine does not answer
+        """
+        whole = text + (greedy.END if finish_reason == "stop" else "")
+        return greedy.gap(functools.partial(self.follow, question), whole)
+
     def ask(self):
         """The answer to the guide's question, greedy."""
         return self.client().chat.completions.create(
             model=MODEL,
-            messages=[{"role": "user", "content": "Where was the 2020 World Series played?"}],
+            messages=[{"role": "user", "content": QUESTION}],
             temperature=0,
             max_tokens=64,
         )

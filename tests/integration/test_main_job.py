@@ -13,7 +13,8 @@ import subprocess
 
 import pytest
 
-from lab import MODEL, ROOT, STATE, inventory
+from greedy import TIE
+from lab import MODEL, QUESTION, ROOT, STATE, inventory
 
 # As in the sample inventory.
 FROM_HOME = "\"-F {{ lookup('ansible.builtin.env', 'HOME') }}/.ssh/config.d/cluster-config\""
@@ -158,7 +159,7 @@ def test_answer(lab):
     answers = [lab.ask(), lab.ask()]
     assert answers[0].choices[0].finish_reason == "stop"
     assert len(answers[0].choices[0].message.content) > 20
-    assert answers[0].choices[0].message.content == answers[1].choices[0].message.content
+    assert max(lab.gap(QUESTION, answer.choices[0].message.content) for answer in answers) <= TIE
     assert answers[0].system_fingerprint.count("pp2") == 1
 
 
@@ -331,8 +332,10 @@ def test_the_next_deploy_mends_it(lab):
 
 def test_reboot_of_all_nodes(lab):
     """Nobody runs anything: the engine and systemd bring it back."""
-    answer = lab.ask().choices[0].message.content
+    before = lab.ask().choices[0].message.content
     nodes = ["onecc-lab-%s" % node for node in lab.nodes]
     subprocess.run(["docker", "restart", "--time", "20", *nodes], check=True, timeout=120)
-    assert lab.ask_until(240).choices[0].message.content == answer
+    after = lab.ask_until(240).choices[0].message.content
+    assert max(lab.gap(QUESTION, text) for text in (before, after)) <= TIE
+    assert lab.gap(QUESTION, "The 2020 World Series was played in Berlin.") > TIE
     assert "2.0/2.0 GPU" in lab.ray_status()

@@ -12,12 +12,14 @@ import re
 import subprocess
 import sys
 import time
+import types
 
 import openai
 import pytest
 
 import controller
 import faults
+import greedy
 import load
 import records
 import scene
@@ -29,6 +31,7 @@ from load import FAILED, OTHER, RIGHT, WRONG, Answer, Look
     [
         ("Paris.", "stop", 3, {"Paris."}, RIGHT),
         ("Paris.", "length", 48, {"Paris.", "It is Paris."}, RIGHT),
+        ("Paris.", "length", 3, {"Paris."}, WRONG),
         ("Paris.", "stop", 3, None, RIGHT),
         ("Rome.", "stop", 3, {"Paris."}, OTHER),
         ("Paris.", "abort", 3, {"Paris."}, WRONG),
@@ -132,6 +135,59 @@ def test_the_load_goes_on_until_it_is_stopped(replay, until):
     assert set().union(*clients.known.values()) == {"Paris."}
 
 
+def place(*likeliest):
+    """As in logprobs.content: the token that was taken is the likeliest."""
+    top = [types.SimpleNamespace(token=token, logprob=logprob) for token, logprob in likeliest]
+    return types.SimpleNamespace(token=top[0].token, logprob=top[0].logprob, top_logprobs=top)
+
+
+# As the lab's model answered, with the likeliest tokens of each place.
+PARIS = {
+    "": [
+        place((" Paris", -0.049), (" L", -4.674)),
+        place((".", -0.587), (",", -0.837)),
+        place(("<|im_end|>", -0.232), (" It", -3.295), (" Paris", -3.795)),
+    ],
+    " Paris,": [place((" France", -0.5), (" the", -1.5)), place(("<|im_end|>", -0.1), (".", -0.3))],
+    " L": [place(("yon", -0.3), ("ille", -2.0)), place((".", -0.1)), place(("<|im_end|>", -0.1))],
+    " Paris, France.": [],
+    " Paris. It": [place((" is", -0.1))],
+    " Paris. It is": [place((" big", -0.1))],
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (" Paris.<|im_end|>", 0.0),
+        (" Paris.", 0.0),
+        (" Paris, France<|im_end|>", 0.25),
+        (" Paris, the", 1.0),
+        (" Lyon.<|im_end|>", 4.625),
+        (" Paris. It is", 3.063),
+        # It ends too early, at a place where the engine would not have ended it.
+        (" Paris<|im_end|>", math.inf),
+        (" Rome.<|im_end|>", math.inf),
+        (" Paris.<|im_end|> or Rome", math.inf),
+        # The engine says nothing more.
+        (" Paris, France. Or", math.inf),
+    ],
+)
+def test_gap(text, expected):
+    assert greedy.gap(PARIS.get, text) == expected
+
+
+@pytest.mark.parametrize(("gap", "wrong"), [(0.0, 1), (greedy.TIE, 1), (0.26, 3), (math.inf, 3), (None, 3)])
+def test_other_texts_are_near_ties_or_wrong(gap, wrong):
+    others = records.others([*good(1), Answer(1, 2, OTHER, "?", "Rome", "", "stop"), Answer(1, 2, OTHER, "!")])
+    record = {"wrong_answers": 1, "other_texts": others}
+    asked = []
+    records.judge_others(record, lambda *answer: asked.append(answer) or gap)
+    assert record["wrong_answers"] == wrong
+    assert asked == [("?", "Rome", "stop"), ("!", "", "")]
+    assert [other["gap"] for other in others] == [gap, gap]
+
+
 def good(*ends):
     return [Answer(end - 1, end, RIGHT) for end in ends]
 
@@ -200,10 +256,14 @@ FAILURE = Answer(101, 102, FAILED, why="APIConnectionError: gone")
         ),
         pytest.param(
             [*no(101), *yes(110)],
-            [Answer(101, 103, WRONG, "?", "Par", "cut"), Answer(111, 112, OTHER, "?", "Rome."), *good(113)],
+            [Answer(101, 103, WRONG, "?", "Par", "cut"), Answer(111, 112, OTHER, "?", "Rome.", "", "stop"), *good(113)],
             100,
             140,
-            {"wrong_answers": 2, "other_texts": [{"prompt": "?", "text": "Rome."}], "answered": 1},
+            {
+                "wrong_answers": 1,
+                "other_texts": [{"prompt": "?", "text": "Rome.", "finish_reason": "stop"}],
+                "answered": 1,
+            },
             id="wrong-ones",
         ),
     ],
@@ -300,7 +360,7 @@ def test_page():
         "plain_starts_s": [29.0, 30.0, 31.0],
         "faults": [{**RECORD, "details": details}, {**RECORD, "name": "power-cut", "details": []}],
         "broken": ["power-cut: expected less"],
-        "requests": {"right": 1, "failed": 2, "wrong": 0},
+        "requests": {"right": 1, "failed": 2, "wrong_answers": 0, "other_texts": []},
     }
     text = records.page(result)
     assert "commit `0123456`: vllm 0.32.0; two nodes on 2 cores" in text
@@ -309,6 +369,9 @@ def test_page():
     assert "| seed | killed |\n| --- | --- |\n| 1 | yes |\n| 2 | NO |" in text
     assert "1 right, 2 failed with an error, 0 wrong" in text
     assert text.endswith("Limits that were not kept:\n- power-cut: expected less\n")
+    result["requests"]["other_texts"] = [{"gap": 0.0}, {"gap": 0.125}]
+    assert "2 answers were complete, and not word for word" in records.page(result)
+    assert "at most 0.125 nats apart" in records.page(result)
     assert records.page({**result, "broken": []}).endswith("Limits that were not kept: none.\n")
 
 
