@@ -54,7 +54,7 @@ bench-download: export LAB_NODES = 4
 bench-download: lab-up ## the download beside hf download on four nodes (about 13 min)
 	tests/bench/download.py
 
-chaos: env ## faults on the lab under load, one after the other (about 2 h); build/chaos.json
+chaos: env ## faults on the lab under load, one after the other (about 65 min); build/chaos.json
 	tests/chaos/run.py
 
 lock: env ## renew the lock files from their .in files

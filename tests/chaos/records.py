@@ -209,14 +209,15 @@ def page(result):
             "%d answers were complete, and not word for word what the healthy system gave before:"
             % len(requests["other_texts"]),
             "two words were as good as equally likely there, at most %g nats apart for the engine itself."
-            % max(other["gap"] or 0 for other in requests["other_texts"]),
+            % max(other.get("gap") or 0 for other in requests["other_texts"]),
         ]
     for record in result["faults"]:
-        if record["details"]:
+        runs = [each for each in record["details"] if isinstance(each, dict)]  # texts are for who reads the JSON
+        if runs:
             lines += ["", "`%s`, one line for each time:" % record["name"], ""]
-            keys = list(record["details"][0])
+            keys = list(runs[0])
             lines += ["| %s |" % " | ".join(row) for row in (keys, ["---"] * len(keys))]
-            lines += ["| %s |" % " | ".join(cell(each[key]) for key in keys) for each in record["details"]]
+            lines += ["| %s |" % " | ".join(cell(each[key]) for key in keys) for each in runs]
     lines += ["", "Limits that were not kept:%s" % ("" if result["broken"] else " none.")]
     lines += ["- %s" % line for line in result["broken"]]
     return "\n".join(lines) + "\n"

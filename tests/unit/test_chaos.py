@@ -358,7 +358,7 @@ def test_page():
         "versions": {"vllm": "0.32.0", "commit": "0123456"},
         "plain_start_s": 30.0,
         "plain_starts_s": [29.0, 30.0, 31.0],
-        "faults": [{**RECORD, "details": details}, {**RECORD, "name": "power-cut", "details": []}],
+        "faults": [{**RECORD, "details": details}, {**RECORD, "name": "power-cut", "details": ["KILL on node01: raylet killed"]}],
         "broken": ["power-cut: expected less"],
         "requests": {"right": 1, "failed": 2, "wrong_answers": 0, "other_texts": []},
     }
@@ -367,10 +367,11 @@ def test_page():
     assert "| rank-stopped | 12.0 | 0.0 | 40.0 | 52.0 | 9 | 0 | 20 | yes | 0 |" in text
     assert "**30.0 s** in the same run (median of 29.0, 30.0, 31.0)" in text
     assert "| seed | killed |\n| --- | --- |\n| 1 | yes |\n| 2 | NO |" in text
+    assert text.count("one line for each time") == 1
     assert "1 right, 2 failed with an error, 0 wrong" in text
     assert text.endswith("Limits that were not kept:\n- power-cut: expected less\n")
-    result["requests"]["other_texts"] = [{"gap": 0.0}, {"gap": 0.125}]
-    assert "2 answers were complete, and not word for word" in records.page(result)
+    result["requests"]["other_texts"] = [{}, {"gap": 0.0}, {"gap": 0.125}]
+    assert "3 answers were complete, and not word for word" in records.page(result)
     assert "at most 0.125 nats apart" in records.page(result)
     assert records.page({**result, "broken": []}).endswith("Limits that were not kept: none.\n")
 
