@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import glob
 import io
 import json
 import os
@@ -26,6 +27,7 @@ import urllib.error
 import urllib.request
 
 from .errors import OneccError
+from .ray_state import read_token
 from .redact import MASK, is_secret, redact
 
 MIB = 1024 * 1024
@@ -251,14 +253,26 @@ def read_infiniband(root="/sys/class/infiniband"):
     return ports
 
 
-def read_ray_nodes(url, timeout):
+def read_secrets(state_dir):
+    """What the collection keeps in confidence on this node: the contents of its files."""
+    found = []
+    for path in sorted(glob.glob(os.path.join(state_dir, "secrets", "**"), recursive=True)):
+        if os.path.isfile(path):
+            with open(path, encoding="utf-8") as stream:
+                found.append(stream.read().strip())
+    return [secret for secret in found if secret]
+
+
+def read_ray_nodes(url, token, timeout):
     """The nodes as Ray's dashboard lists them.
 
     :raise OSError: if it does not answer
     :raise ValueError: if it answers something else
     """
+    request = urllib.request.Request(url.rstrip("/") + "/api/v0/nodes?detail=True&limit=10000")
+    request.add_header("Authorization", "Bearer " + token)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url.rstrip("/") + "/api/v0/nodes?detail=True&limit=10000", timeout=timeout) as stream:
+    with opener.open(request, timeout=timeout) as stream:
         answer = json.loads(stream.read())
     nodes = answer["data"]["result"]["result"]
     names = {"address": "node_ip", "state": "state", "state_message": "state_message", "is_head": "is_head_node"}
@@ -388,14 +402,16 @@ def engine_state(text, why):
     return {"version": "", "error": lines[-1].strip() if lines else why}
 
 
-def collect(collection, state_dir, dashboard_url=""):
+def collect(collection, state_dir, dashboard_url="", token_file=""):
     """Takes everything, the most telling first, for the case that the room does not do.
 
     :param collection: an empty Collection
     :param state_dir: what the collection keeps on the node, where Ray's logs are
     :param dashboard_url: address of Ray's dashboard, on the head; empty elsewhere
+    :param token_file: with Ray's token
     """
     state = collection.state
+    collection.secrets += read_secrets(state_dir)
     for container in CONTAINERS:
         collection.inspect(container)
     answers = {name: collection.ask(name, argv) for name, argv in COMMANDS.items()}
@@ -407,7 +423,7 @@ def collect(collection, state_dir, dashboard_url=""):
     if dashboard_url:
         collection.ask("ray-status.txt", ["docker", "exec", RAY, "timeout", str(collection.timeout), "ray", "status"])
         try:
-            state["ray_nodes"] = read_ray_nodes(dashboard_url, collection.timeout)
+            state["ray_nodes"] = read_ray_nodes(dashboard_url, read_token(token_file), collection.timeout)
         except (OSError, ValueError, LookupError, TypeError, urllib.error.URLError) as error:
             state["ray_error"] = str(error)
     for name, path in FILES.items():

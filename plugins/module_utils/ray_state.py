@@ -22,6 +22,15 @@ VIEWS = {
 }
 
 
+def read_token(path):
+    """Ray's authentication token.
+
+    :raise OSError: if the file cannot be read
+    """
+    with open(path, encoding="ascii") as stream:
+        return stream.read().strip()
+
+
 def fetch(url, token="", timeout=20):
     """Reads all views of the dashboard.
 

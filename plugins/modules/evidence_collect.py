@@ -14,7 +14,8 @@ description:
     state of containers, disks, network and GPUs.
   - Every part is bounded in size and time, and what hangs or is missing is noted instead. So a node whose engine or
     driver does not answer is collected from as well.
-  - Secrets are taken out, by what they look like, by the names of settings, and by O(secrets).
+  - Secrets are taken out, by what they look like, by the names of settings, by what lies in C(secrets) below
+    O(state_dir), and by O(secrets).
   - Leaves a folder that is to be removed, RV(folder).
 extends_documentation_fragment:
   - onecc.vllm.read_only
@@ -33,6 +34,9 @@ options:
     description: Where Ray's dashboard listens, on the head. Empty elsewhere.
     type: str
     default: ""
+  token_file:
+    description: A file on the node that holds Ray's authentication token. Needed with O(dashboard_url).
+    type: path
   log_mib:
     description: The most that is taken of one log, from its end, in MiB. All together may be 16 times as much.
     type: int
@@ -56,6 +60,7 @@ EXAMPLES = r"""
     name: node00
     state_dir: /var/lib/onecc
     dashboard_url: http://127.0.0.1:8265
+    token_file: /var/lib/onecc/secrets/ray/token
     secrets: ["{{ lookup('ansible.builtin.env', 'HF_TOKEN') }}"]
   register: evidence
 """
@@ -96,6 +101,7 @@ def main():
             "name": {"type": "str", "required": True},
             "state_dir": {"type": "path", "required": True},
             "dashboard_url": {"type": "str", "default": ""},
+            "token_file": {"type": "path", "no_log": False},
             "log_mib": {"type": "int", "default": 2},
             "timeout": {"type": "int", "default": 15},
             "secrets": {"type": "list", "elements": "str", "default": [], "no_log": True},
@@ -106,7 +112,7 @@ def main():
     limit = params["log_mib"] * evidence.MIB
     collection = evidence.Collection(params["name"], limit, 16 * limit, params["timeout"], params["secrets"])
     try:
-        evidence.collect(collection, params["state_dir"], params["dashboard_url"])
+        evidence.collect(collection, params["state_dir"], params["dashboard_url"], params["token_file"])
         data = evidence.pack(collection)
         folder, archive = evidence.store(data, params["name"])
     except OneccError as error:

@@ -28,6 +28,13 @@ options:
   api_key:
     description: The endpoint's API key, if it asks for one.
     type: str
+  api_key_file:
+    description: A file on the host that holds the key, in place of O(api_key), so that it does not travel.
+    type: path
+  validate_certs:
+    description: Whether the certificate of an endpoint with TLS must be one that the host trusts, for this name.
+    type: bool
+    default: true
   model:
     description: The model to ask. The default is the only one that the endpoint serves.
     type: str
@@ -92,6 +99,13 @@ EXAMPLES = r"""
     question: Where was the 2020 World Series played?
     wait_timeout: 3600
   register: reply
+
+- name: Ask through the endpoint of this host, whose certificate is for another name
+  onecc.vllm.openai_query:
+    base_url: https://127.0.0.1:8000/v1
+    api_key_file: /var/lib/onecc/secrets/api-key
+    validate_certs: false
+    question: Where was the 2020 World Series played?
 
 - name: Judge an answer
   onecc.vllm.openai_query:
@@ -209,6 +223,8 @@ def main():
         argument_spec={
             "base_url": {"type": "str", "default": "http://127.0.0.1:8000/v1"},
             "api_key": {"type": "str", "no_log": True},
+            "api_key_file": {"type": "path", "no_log": False},
+            "validate_certs": {"type": "bool", "default": True},
             "model": {"type": "str"},
             "question": {"type": "str"},
             "messages": {
@@ -229,7 +245,7 @@ def main():
             "wait_timeout": {"type": "int", "default": 0},
             "watch_url": {"type": "str"},
         },
-        mutually_exclusive=[("question", "messages")],
+        mutually_exclusive=[("question", "messages"), ("api_key", "api_key_file")],
         supports_check_mode=True,
     )
     params = module.params
@@ -245,10 +261,20 @@ def main():
         except re.error as error:
             module.fail_json(msg="expect is not a regular expression: %s" % error)
 
+    key = params["api_key"] or "none"
+    if params["api_key_file"]:
+        try:
+            with open(params["api_key_file"], encoding="ascii") as stream:
+                key = stream.read().strip()
+        except OSError as error:
+            module.fail_json(msg="The API key cannot be read: %s" % error)
+        module.no_log_values.add(key)
+
     # The waiting is done here, in one place.
     client = openai.OpenAI(
         base_url=params["base_url"],
-        api_key=params["api_key"] or "none",
+        api_key=key,
+        http_client=openai.DefaultHttpxClient(verify=params["validate_certs"]),
         timeout=params["request_timeout"],
         max_retries=0,
     )

@@ -143,7 +143,7 @@ waited_s:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.onecc.vllm.plugins.module_utils.errors import OneccError
-from ansible_collections.onecc.vllm.plugins.module_utils.ray_state import fetch, missing, summarize
+from ansible_collections.onecc.vllm.plugins.module_utils.ray_state import fetch, missing, read_token, summarize
 from ansible_collections.onecc.vllm.plugins.module_utils.waiter import wait_until
 
 
@@ -183,8 +183,7 @@ def main():
     token = ""
     if params["token_file"]:
         try:
-            with open(params["token_file"], encoding="ascii") as stream:
-                token = stream.read().strip()
+            token = read_token(params["token_file"])
         except OSError as error:
             module.fail_json(msg="Ray's token cannot be read: %s" % error)
 

@@ -109,8 +109,8 @@ class Threads:
 class Load:
     """Clients that ask the prompts in turn, every second time streamed."""
 
-    def __init__(self, endpoint, model):
-        self.endpoint, self.model = endpoint, model
+    def __init__(self, endpoint, model, key):
+        self.endpoint, self.model, self.key = endpoint, model, key
         self.answers = []
         # From prompt to the texts that are right, see learn().
         self.known = {}
@@ -128,7 +128,7 @@ class Load:
         return Answer(start, time.monotonic(), outcome, prompt, text or "", why, finish_reason or "")
 
     def work(self, ended, number):
-        client = openai.OpenAI(base_url=self.endpoint, api_key="none", timeout=TIMEOUT, max_retries=0)
+        client = openai.OpenAI(base_url=self.endpoint, api_key=self.key, timeout=TIMEOUT, max_retries=0)
         prompts = itertools.islice(itertools.cycle(PROMPTS), number, None)
         for prompt, streamed in zip(prompts, itertools.cycle([False, True]), strict=False):
             answer = self.ask(client, prompt, streamed)

@@ -15,7 +15,7 @@ from lab import MODEL
 from load import CLIENTS, Load, Watch
 from records import AGAIN, DETECT, assess, calm, first_served, judge_others, lost_containers, lost_in_ray
 
-READY = "http://198.18.0.10:8001/ready"
+READY = "http://198.18.0.10:8000/ready"
 HEAD = "node00"
 # Seconds without a fault before the next one.
 GOOD = 10
@@ -40,7 +40,7 @@ class Scene:
 
     def __init__(self, lab, seeds=1):
         self.lab, self.seeds = lab, seeds
-        self.load, self.watch = Load(lab.endpoint, MODEL), Watch(READY)
+        self.load, self.watch = Load(lab.endpoint, MODEL, lab.key()), Watch(READY)
         self.gap_once = functools.cache(lab.gap)
         self.plain_starts = []
         self.calibrated_at = None

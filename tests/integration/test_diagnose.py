@@ -42,7 +42,7 @@ def test_nothing_is_wrong(lab, tmp_path, monkeypatch):
 
 def test_a_deployment_that_fails_ends_with_its_cause(lab, tmp_path):
     """Another service has taken the port while the engine was down."""
-    other = "import socket, time; held = socket.create_server((str(), 8000)); time.sleep(600)"
+    other = "import socket, time; held = socket.create_server((str(), 8003)); time.sleep(600)"
     lab.on("node00", 'systemctl stop onecc-vllm; systemd-run --collect --unit=try-port python3 -c "%s"' % other)
     try:
         # What the preflight would refuse, and an engine that is made anew.

@@ -93,7 +93,7 @@ def test_every_fault_has_its_row(lab, tmp_path):
     }
     port = next(row for row in rows if row["id"] == "port" and row["node"] == "node00")
     assert port["found"].startswith("python3 (pid ")
-    assert port["expected"] == "port 8000 free for the endpoint (vllm_serve_port)"
+    assert port["expected"] == "port 8000 free for the endpoint (endpoint_port)"
     reach = next(row for row in rows if row["id"] == "reach" and row["node"] == "node00")
     assert reach["found"] == "node01 port 50000: no answer within 5 s"
     # The table has them, and what to do.

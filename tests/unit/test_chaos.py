@@ -98,7 +98,7 @@ def test_a_request(serve, streamed, status, body, cut, outcome):
         def log_message(self, *args):
             """Says nothing."""
 
-    clients = load.Load(serve(Handler) + "/v1", "m")
+    clients = load.Load(serve(Handler) + "/v1", "m", "key")
     clients.known = {"?": {"Paris."}}
     with openai.OpenAI(base_url=clients.endpoint, api_key="none", timeout=5, max_retries=0) as client:
         answer = clients.ask(client, "?", streamed)
@@ -106,7 +106,7 @@ def test_a_request(serve, streamed, status, body, cut, outcome):
 
 
 def test_nobody_answers(nobody):
-    clients = load.Load(nobody + "/v1", "m")
+    clients = load.Load(nobody + "/v1", "m", "key")
     with openai.OpenAI(base_url=clients.endpoint, api_key="none", timeout=5, max_retries=0) as client:
         assert clients.ask(client, "?", False).outcome == FAILED
     look = load.Watch(nobody + "/ready").look()
@@ -124,7 +124,7 @@ def test_the_load_goes_on_until_it_is_stopped(replay, until):
     """Every client asks; what it has learned is right."""
     body = json.dumps(whole()).encode()
     server = replay({"/v1/chat/completions": (200, "application/json", body)})
-    clients = load.Load(server.url + "/v1", "m")
+    clients = load.Load(server.url + "/v1", "m", "key")
     clients.start()
     until(lambda: len(clients.answers) >= 2 * load.CLIENTS)
     clients.stop()

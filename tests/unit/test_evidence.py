@@ -212,7 +212,8 @@ def test_read_ray_nodes(capture, replay):
     answer = capture("ray/rejoined_idle.json")["nodes"]
     path = "/api/v0/nodes?detail=True&limit=10000"
     dashboard = replay({path: (200, "application/json", json.dumps(answer).encode())})
-    nodes = evidence.read_ray_nodes(dashboard.url, 5)
+    nodes = evidence.read_ray_nodes(dashboard.url, "s3cret", 5)
+    assert dashboard.requests[0]["headers"]["Authorization"] == "Bearer s3cret"
     assert {(node["address"], node["state"], node["is_head"]) for node in nodes} == {
         ("198.18.0.10", "ALIVE", True),
         ("198.18.0.11", "ALIVE", False),
@@ -265,7 +266,7 @@ def unpacked(data):
 DOCKER = """case "$1" in
 inspect) echo '%s';;
 version) echo '%s';;
-logs) echo "2026-11-23T11:22:10Z --api-key letmein"; echo "2026-11-23T11:22:11Z sesame" >&2;;
+logs) echo "2026-11-23T11:22:10Z --api-key letmein"; echo "2026-11-23T11:22:11Z sesame, open" >&2;;
 exec) echo "Active: 2";;
 esac""" % (INSPECT, VERSION)
 
@@ -275,10 +276,14 @@ def test_collect(tmp_path, commands):
     ray_session(tmp_path)
     (tmp_path / "download").mkdir()
     (tmp_path / "download/log").write_text("done\n")
+    # Ray's token lies there, and is a secret that nobody has named.
+    (tmp_path / "secrets/ray").mkdir(parents=True)
+    token = tmp_path / "secrets/ray/token"
+    token.write_text("open\n")
     collection = evidence.Collection("node00", 10000, 100000, 1, ["sesame"])
-    evidence.collect(collection, str(tmp_path), "http://127.0.0.1:1")
+    evidence.collect(collection, str(tmp_path), "http://127.0.0.1:1", str(token))
     files = unpacked(evidence.pack(collection))
-    assert files["onecc-vllm.log"] == "2026-11-23T11:22:10Z --api-key [redacted]\n2026-11-23T11:22:11Z [redacted]\n"
+    assert files["onecc-vllm.log"] == "2026-11-23T11:22:10Z --api-key [redacted]\n2026-11-23T11:22:11Z [redacted], [redacted]\n"
     assert files["ray/raylet.out"] == "token=[redacted]\n"
     assert files["dmesg.txt"] == "NVRM: Xid\n"
     assert files["ray-status.txt"] == "Active: 2\n"

@@ -12,7 +12,7 @@ import signal
 import socket
 import time
 
-from ..ray_state import VIEWS, fetch_view, nodes_of
+from ..ray_state import VIEWS, fetch_view, nodes_of, read_token
 from . import ray_rules
 from .base import Poll, Program, Status, clock_time, read, say
 from .containers import Containers, EngineError
@@ -34,8 +34,8 @@ class RayNode(Program):
     """The program ``ray``.
 
     :param settings: dictionary with name (of the node), address, head (whether it is the head), head_address,
-        port (of the status), ray_port, dashboard_url, storage (a file on shared storage), members (addresses of
-        all nodes)
+        port (of the status), ray_port, dashboard_url, token_file (with Ray's token), storage (a file on shared
+        storage), members (addresses of all nodes)
     """
 
     def __init__(self, settings):
@@ -76,7 +76,8 @@ class RayNode(Program):
         return read("http://%(head_address)s:%(port)d/" % self.settings)
 
     def ask_ray(self):
-        return nodes_of(fetch_view(self.settings["dashboard_url"], VIEWS["nodes"], timeout=5), {})
+        token = read_token(self.settings["token_file"])
+        return nodes_of(fetch_view(self.settings["dashboard_url"], VIEWS["nodes"], token, timeout=5), {})
 
     def joinable(self, container):
         """The start of the head's Ray, once it can be joined, else empty."""
