@@ -23,6 +23,9 @@ OWN_COMMAND = ["docker", "ps", "--no-trunc", "--filter", "name=^onecc-", "--form
 # Its own units likewise; their programs run outside of containers.
 OWN_UNITS = {name: "/%s" % name for name in ("onecc-ray.service", "onecc-vllm.service", "onecc-endpoint.service")}
 LISTENER_COMMAND = ["ss", "--no-header", "--listening", "--tcp", "--numeric", "--processes"]
+SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+# The table of the role firewall.
+TABLE_ARGUMENTS = ["list", "table", "inet", "onecc"]
 OWNER = re.compile(r'\("([^"]*)",pid=(\d+)')
 
 
@@ -178,3 +181,17 @@ def container_of(pid, containers):
 def read_text(path):
     with open(path, encoding="utf-8") as stream:
         return stream.read()
+
+
+def read_firewall(run):
+    """Whether nftables is there, and the collection's table in it."""
+    # A user's path need not have it.
+    nft = shutil.which("nft", path=os.pathsep.join([os.environ.get("PATH", ""), *SBIN]))
+    loaded = nft is not None and run([nft, *TABLE_ARGUMENTS])[0] == 0
+    return {"nft": nft is not None, "loaded": loaded}
+
+
+def parse_port_range(text):
+    """The text of ip_local_port_range as first and last port."""
+    first, last = text.split()
+    return [int(first), int(last)]

@@ -87,6 +87,17 @@ listeners:
   type: list
   elements: dict
   sample: [{address: 0.0.0.0, port: 22, process: sshd, pid: 812, container: ''}]
+firewall:
+  description: Whether C(nft) is there, and whether the table of the role P(onecc.vllm.firewall#role) is loaded.
+  returned: always
+  type: dict
+  sample: {nft: true, loaded: true}
+ephemeral_ports:
+  description: The first and the last port that the kernel gives to whoever asks for none.
+  returned: always
+  type: list
+  elements: int
+  sample: [32768, 60999]
 os:
   description: The system.
   returned: always
@@ -233,6 +244,8 @@ def read(params, run):
         address=(interfaces.get(interface) or [""])[0],
         mtus=node.parse_mtus(addresses),
         listeners=listeners,
+        firewall=node.read_firewall(run),
+        ephemeral_ports=node.parse_port_range(node.read_text("/proc/sys/net/ipv4/ip_local_port_range")),
         # rdma_cm alone is there without any adapter.
         infiniband=bool(glob.glob("/dev/infiniband/uverbs*")),
         infiniband_ports=gpu.read_infiniband(),

@@ -256,6 +256,40 @@ def test_read_image(commands, name, script, told):
     assert node.read_image(commands({"docker": script}), name) == there
 
 
+# Firewall.
+
+
+@pytest.mark.parametrize(
+    ("scripts", "told"),
+    [
+        pytest.param({"other": ""}, {"nft": False, "loaded": False}, id="no-command"),
+        pytest.param(
+            {"nft": shell({"list table inet onecc": "table inet onecc {\n}"})}, {"nft": True, "loaded": True}, id="ours"
+        ),
+        pytest.param(
+            {"nft": "echo 'Error: No such file or directory' >&2; exit 1"},
+            {"nft": True, "loaded": False},
+            id="not-ours",
+        ),
+    ],
+)
+def test_read_firewall(commands, monkeypatch, scripts, told):
+    monkeypatch.setattr(node, "SBIN", ())
+    assert node.read_firewall(commands(scripts)) == told
+
+
+def test_read_firewall_outside_of_the_path(commands, monkeypatch, tmp_path):
+    run = commands({"nft": "exit 0"})
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(node, "SBIN", (str(tmp_path / "bin"),))
+    assert node.read_firewall(run) == {"nft": True, "loaded": True}
+
+
+@pytest.mark.parametrize(("text", "ports"), [("32768\t60999\n", [32768, 60999]), ("1024 65535", [1024, 65535])])
+def test_parse_port_range(text, ports):
+    assert node.parse_port_range(text) == ports
+
+
 # Network, memory, system, disks.
 
 
@@ -476,6 +510,7 @@ def test_node_info(node_commands, capsys, tmp_path):
     assert sorted(told["disks"]) == sorted(["/", str(tmp_path / "new"), "/var/lib/docker"])
     assert (told["image_id"], told["paths"]) == (IMAGE_ID, {"/none": False})
     assert told["os"]["machine"] == os.uname().machine
+    assert 0 < told["ephemeral_ports"][0] < told["ephemeral_ports"][1] < 65536
     assert 0 < told["memory"]["available"] < told["memory"]["total"]
 
 
