@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 
 import pytest
@@ -215,7 +216,6 @@ def test_sample(read_inventory, api, repository):
         (403, "inactive.json", "", "status 403: Your account is inactive. (global/account-inactive). See whether"),
         (429, "<html>slow down</html>", "", "found status 429. The API allows one request per second: run it again"),
         (503, json.dumps({"error": {"code": "x", "message": KEY}}), "", "found status 503: *** (x). Check api_url"),
-        (302, "", "", "found status 302. Check api_url"),
         (200, "<html>hello</html>", "", "expected JSON, found other text, 18 bytes. Check api_url"),
         (200, '{"instances": []}', "", "expected a list of instances in data, found an answer without 'data'."),
         (200, '{"data": [{"id": "a"}]}', "", "found an answer without 'file_system_names'."),
@@ -246,6 +246,27 @@ def test_errors(refuse_inventory, write, api, status, answer, options, expected)
     said = refuse_inventory(path)
     assert expected in said
     assert KEY not in said
+
+
+def test_redirect(refuse_inventory, write, serve, replay, monkeypatch):
+    """The key goes to the address that the user has set, not to where an answer leads."""
+    path = write("")
+    other = replay({"/": (200, "application/json", b'{"data": []}')})
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(302)
+            self.send_header("Location", other.url + "/")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args):
+            """Says nothing."""
+
+    monkeypatch.setenv("LAMBDA_API_URL", serve(Handler))
+    monkeypatch.setenv("LAMBDA_API_KEY", KEY)
+    assert "found status 302. Check api_url" in refuse_inventory(path)
+    assert not other.requests
 
 
 def test_nobody_answers(refuse_inventory, write, nobody, monkeypatch):
