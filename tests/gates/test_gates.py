@@ -96,7 +96,7 @@ def test_every_variable_is_used():
 
 def test_every_module_and_filter_has_documentation(copy):
     """ansible-doc can show all of them."""
-    for kind, folder in {"module": "modules", "lookup": "lookup"}.items():
+    for kind, folder in {"module": "modules", "lookup": "lookup", "inventory": "inventory"}.items():
         for path in (ROOT / "plugins" / folder).glob("*.py"):
             assert "EXAMPLES" in run("ansible-doc", "-t", kind, "onecc.vllm." + path.stem), path
     for path in (ROOT / "plugins/filter").glob("*.yml"):

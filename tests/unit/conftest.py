@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -120,6 +121,55 @@ def nobody():
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield "http://127.0.0.1:%d" % held.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def repository():
+    return REPOSITORY
+
+
+@pytest.fixture
+def ansible_inventory(monkeypatch):
+    """Runs ansible-inventory as a user does, with the collections of this checkout; a source that fails ends it."""
+    for name in [name for name in os.environ if name.startswith(("ANSIBLE_", "ONECC_", "LAMBDA_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("ANSIBLE_CONFIG", str(REPOSITORY / "ansible.cfg"))
+    monkeypatch.setenv("ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED", "true")
+    monkeypatch.setenv("ANSIBLE_NOCOLOR", "true")
+
+    def start(*paths):
+        words = [word for path in paths for word in ("-i", str(path))]
+        program = str(pathlib.Path(sys.executable).parent / "ansible-inventory")
+        return subprocess.run(
+            [program, *words, "--list"], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
+        )
+
+    return start
+
+
+@pytest.fixture
+def read_inventory(ansible_inventory):
+    """What ansible-inventory --list says of these inventories."""
+
+    def read(*paths):
+        done = ansible_inventory(*paths)
+        assert done.returncode == 0, done.stderr
+        # Text that Ansible does not take for a template is wrapped.
+        return json.loads(done.stdout, object_hook=lambda found: found.get("__ansible_unsafe", found))
+
+    return read
+
+
+@pytest.fixture
+def refuse_inventory(ansible_inventory):
+    """What ansible-inventory says when it cannot read this inventory, in one line."""
+
+    def refuse(path):
+        done = ansible_inventory(path)
+        assert done.returncode != 0, done.stdout
+        return " ".join(done.stderr.split())
+
+    return refuse
 
 
 @pytest.fixture(scope="session")
