@@ -16,6 +16,7 @@ ORDER = [
     "test_preflight_on_lab",
     "test_faults",
     "test_diagnose",
+    "test_security",
     "test_teardown",
     "test_model_download",
 ]

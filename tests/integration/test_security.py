@@ -1,0 +1,266 @@
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What somebody can do who has no business here: on the network, on a node, and with a key."""
+
+import base64
+import concurrent.futures
+import contextlib
+import json
+import secrets
+import tarfile
+import threading
+import time
+
+import openai
+import pytest
+import requests
+
+import hostile
+from lab import ROOT
+from outsider import HERE, run_in_image, run_on_node, run_outside
+
+NODES = {"node00": "198.18.0.10", "node01": "198.18.0.11"}
+SECRETS = "/var/lib/onecc/secrets"
+OPEN = {"198.18.0.10": [22, 8000], "198.18.0.11": [22]}
+# What a container that joins another cluster is told, and what Ray says to it.
+REFUSALS = ("authentic", "token", "unauthorized")
+
+
+def write(name, value):
+    (ROOT / "build" / name).write_text(json.dumps(value, indent=2) + "\n")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def deployed(lab):
+    play = lab.play("deploy")
+    assert play.rc == 0, play.why
+
+
+@contextlib.contextmanager
+def asking(lab):
+    """Asks all the time; gives the number of answers, and fails if there was anything else."""
+    answers, errors, stop = [], [], threading.Event()
+
+    def ask():
+        while not stop.is_set():
+            try:
+                answers.append(lab.ask().choices[0].finish_reason)
+            except openai.OpenAIError as error:
+                errors.append(repr(error))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        stop.set()
+        thread.join()
+    assert errors == []
+    assert answers
+    assert set(answers) <= {"stop", "length"}
+
+
+def test_ports_that_an_outsider_can_reach(lab):
+    program = (HERE / "scan.py").read_text()
+    seen = json.loads(run_outside(program, "1", "65535", *OPEN))
+    # From a node the same program sees what is closed to others.
+    peer = {}
+    for port in ("6379", "8002"):
+        peer[port] = json.loads(run_on_node(lab, "node01", program, port, port, "198.18.0.10"))["198.18.0.10"]
+    write("security-scan.json", {"scanned": "TCP 1-65535", "outsider": seen, "from node01": peer})
+    assert peer == {"6379": [6379], "8002": [8002]}
+    assert seen == OPEN
+
+
+# Posts a job that would leave a file; prints the status of each address, or the kind of error.
+POST = """
+import json, sys, urllib.error, urllib.request
+told = {}
+for url in sys.argv[2:]:
+    body = json.dumps({"entrypoint": "touch /tmp/" + sys.argv[1]}).encode()
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    try:
+        told[url] = urllib.request.urlopen(request, timeout=5).status
+    except urllib.error.HTTPError as error:
+        told[url] = error.code
+    except OSError as error:
+        told[url] = 0
+print(json.dumps(told))
+"""
+
+
+def places(lab, marker):
+    """Where a job has left its file: /tmp of the containers is below the state folder."""
+    return [lab.on(node, "find /tmp /var/lib/onecc/tmp -name %s" % marker) for node in lab.nodes]
+
+
+def test_jobs_without_a_token(lab):
+    marker = "onecc-job-%s" % secrets.token_hex(8)
+    urls = [
+        "http://%s:%d%s" % (address, port, path)
+        for address in NODES.values()
+        for port in (8265, 52365)
+        for path in ("/api/jobs/", "/api/job_agent/jobs/")
+    ]
+    assert set(json.loads(run_outside(POST, marker, *urls)).values()) == {0}
+    peer = json.loads(run_on_node(lab, "node01", POST, marker, *urls))
+    assert not [url for url, status in peer.items() if 200 <= status < 300], peer
+    assert {status for url, status in peer.items() if ":8265/" in url} == {0}
+    # That something was asked at all: loopback of the head, where the dashboard listens, says who may not.
+    local = json.loads(run_on_node(lab, "node00", POST, marker, "http://127.0.0.1:8265/api/jobs/"))
+    assert set(local.values()) <= {401, 403}, local
+    assert places(lab, marker) == ["", ""]
+
+
+@pytest.mark.parametrize("address", ["198.18.0.10:6379", "ray://198.18.0.10:10001"])
+def test_a_driver_without_a_token(lab, address):
+    marker = "onecc-driver-%s" % secrets.token_hex(8)
+    program = (
+        "import pathlib, ray\nray.init(address='%s')\n"
+        "ray.get(ray.remote(lambda: pathlib.Path('/tmp/%s').touch()).remote())\nprint('it ran')" % (address, marker)
+    )
+    argv = ["python3", "-c", program]
+    status, text = run_in_image(lab, "node01", "try-driver", argv, {"RAY_AUTH_MODE": "disabled"}, 180)
+    assert status != 0, text
+    assert "it ran" not in text
+    assert places(lab, marker) == ["", ""]
+
+
+@pytest.mark.parametrize("token", [None, "wrong", "0123456789abcdef" * 4], ids=["none", "wrong", "outdated"])
+def test_a_worker_with_another_token(lab, token):
+    argv = ["ray", "start", "--address=198.18.0.10:6379", "--temp-dir=/root/try", "--num-gpus=1", "--block"]
+    env = {"RAY_AUTH_MODE": "token", **({"RAY_AUTH_TOKEN": token} if token else {})}
+    with asking(lab):
+        start = time.monotonic()
+        status, text = run_in_image(lab, "node01", "try-worker", argv, env, 90)
+        seconds = time.monotonic() - start
+    assert status != 0, text
+    assert seconds < 60, text
+    assert any(word in text.lower() for word in REFUSALS), text
+    assert lab.ray_status().count("\n 1 node_") == 2
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_denied_paths_with_a_key(lab, method):
+    told = {
+        path: hostile.exchange(hostile.request(method, path, b"{}" if method == "POST" else b"", key=lab.key()))
+        for path in hostile.DENIED
+    }
+    assert {path: status for path, status in told.items() if status not in (400, 403, 404, 405)} == {}
+    assert hostile.exchange(hostile.request("GET", "/v1/models", key=lab.key())) == 200
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer none"}, {"Authorization": "Basic Og=="}])
+def test_models_without_a_key(lab, headers):
+    assert requests.get("%s/models" % lab.endpoint, headers=headers, timeout=10).status_code == 401
+
+
+def memory(lab):
+    """Resident bytes of what an attacker can reach: nginx and vLLM's API server."""
+    total = {"nginx": 0, "vllm": 0}
+    for line in lab.on("node00", "ps -eo rss=,args=").splitlines():
+        rss, args = line.split(None, 1)
+        if args.startswith("nginx:"):
+            total["nginx"] += int(rss)
+        elif "vllm serve" in args or "APIServer" in args or "API server" in args:
+            total["vllm"] += int(rss)
+    assert all(total.values()), total
+    return sum(total.values())
+
+
+def test_hostile_requests(lab):
+    kinds = hostile.kinds(lab.key())
+    # What is made once and kept is no growth.
+    for _name, data, how in kinds:
+        hostile.exchange(data, **how)
+    before = memory(lab)
+    start = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        sent = [(name, pool.submit(hostile.exchange, data, **how)) for _again in range(10) for name, data, how in kinds]
+        told = [(name, future.result()) for name, future in sent]
+    seconds = time.monotonic() - start
+    assert len(told) == 200
+    assert seconds < 240
+    # Slow ones are good ones, only late; an unknown model is what is wrong with their body.
+    late = ("slow headers", "slow body")
+    accepted = {(name, status) for name, status in told if 200 <= status < 300 and name not in late}
+    assert accepted <= {("lone surrogate", 200)}, accepted
+    assert not [(name, status) for name, status in told if status in (500, 502, 504)]
+    assert lab.ask().choices[0].finish_reason == "stop"
+    after = memory(lab)
+    lab.note("hostile_requests", {"seconds": round(seconds), "rss_kib": [before, after]})
+    assert after < 1.1 * before
+
+
+def test_least_privilege(lab):
+    for node in lab.nodes:
+        listed = json.loads(lab.on(node, "docker inspect $(docker ps --all --quiet --filter name=^onecc-)"))
+        assert "onecc-ray" in [entry["Name"].strip("/") for entry in listed]
+        for entry in listed:
+            host, name = entry["HostConfig"], entry["Name"]
+            assert not host["Privileged"], name
+            assert any(option.startswith("no-new-privileges") for option in host["SecurityOpt"] or []), name
+            assert host["CapDrop"] == ["ALL"], name
+            assert not [mount for mount in entry["Mounts"] if "docker.sock" in mount["Source"]], name
+            writable = [mount["Source"] for mount in entry["Mounts"] if mount["RW"]]
+            assert not [path for path in writable if path.startswith(("/home/ubuntu/shared", SECRETS))], name
+        files = lab.on(node, 'find %s -type f -printf "%%m %%U %%p\\n"' % SECRETS).splitlines()
+        assert files
+        assert not [line for line in files if not line.startswith("600 0 ")]
+
+
+def others(lab, node):
+    """The rules of everybody else, without counters."""
+    tables = lab.on(node, "nft --stateless list tables").splitlines()
+    lists = [lab.on(node, "nft --stateless list %s" % table) for table in tables if table != "table inet onecc"]
+    return tables, lists, lab.on(node, 'iptables-save | grep -v "^#" | sed "s/\\[[0-9:]*\\]//"')
+
+
+def test_the_firewall_leaves_others_alone(lab):
+    before = {node: others(lab, node) for node in lab.nodes}
+    for enabled in (False, True):
+        play = lab.play("deploy", firewall_enabled=enabled)
+        assert play.rc == 0, play.why
+        for node in lab.nodes:
+            tables, lists, saved = others(lab, node)
+            assert ("table inet onecc" in tables) is enabled
+            assert (lists, saved) == before[node][1:]
+            unit = lab.on(node, "systemctl is-active onecc-firewall", check=False).strip()
+            assert (unit == "active") is enabled
+        assert lab.ask_until(240).choices[0].finish_reason == "stop"
+
+
+def test_secrets_are_nowhere_else(lab, tmp_path):
+    """With secrets that can be told from all else; last, since it changes them. The next deployment takes them back."""
+    markers = {
+        "hub": "hf_oneccmarker%s" % secrets.token_hex(12),
+        "key": "oneccmarkerkey%s" % secrets.token_hex(12),
+        "ray": "oneccmarkerray%s" % secrets.token_hex(12),
+    }
+    extra = {"model_download_token": markers["hub"], "endpoint_api_key": markers["key"]}
+    play = lab.play("deploy", "-vvv", "--diff", **extra, cluster_ray_token=markers["ray"])
+    assert play.rc == 0, play.why
+    diagnosis = lab.play("diagnose", diagnose_dir=str(tmp_path))
+    assert diagnosis.rc == 0, diagnosis.why
+    texts = {"output of deploy": play.text.encode(), "output of diagnose": diagnosis.text.encode()}
+    with tarfile.open(diagnosis.result("onecc.vllm.diagnosis")["archive"]) as archive:
+        texts |= {"archive: %s" % each.name: archive.extractfile(each).read() for each in archive if each.isfile()}
+    assert len(texts) > 10
+    found = {
+        name: [place for place, text in texts.items() if value.encode() in text] for name, value in markers.items()
+    }
+    coded = [base64.b64encode(value.encode()).decode() for value in markers.values()]
+    for node in lab.nodes:
+        seen = json.loads(run_on_node(lab, node, (HERE / "hunt.py").read_text(), *coded, timeout=600))
+        for name, value in markers.items():
+            found[name] += ["%s: %s" % (node, place) for place in seen[value]]
+    write("security-hunt.json", found)
+    # The hunt sees: each is found where it has to be.
+    assert "node00: %s/api-key" % SECRETS in found["key"]
+    assert {"%s: %s/ray/token" % (node, SECRETS) for node in lab.nodes} <= set(found["ray"])
+    elsewhere = [place for held in found.values() for place in held if ": %s/" % SECRETS not in place]
+    assert elsewhere == []
+    for node in lab.nodes:
+        assert not lab.on(node, "find %s -type f -not -perm 0600" % SECRETS)
+    assert lab.play("deploy").rc == 0
