@@ -127,3 +127,18 @@ def test_artifact_holds_the_collection_and_nothing_else(tmp_path):
         "meta", "playbooks", "plugins", "roles",
     }  # fmt: skip
     assert not [name for name in names if name.startswith("inventories/lab") or "__pycache__" in name]
+
+
+def test_security_md_names_tests_that_exist():
+    """What SECURITY.md promises is held by the tests it names, and its settings are there."""
+    text = (ROOT / "SECURITY.md").read_text()
+    named = set(re.findall(r"`(test_\w+)`", text))
+    tests = (ROOT / "tests/integration/test_security.py").read_text()
+    assert named
+    assert [name for name in named if "def %s(" % name not in tests] == []
+    specified = set()
+    for path in ROOT.glob("roles/*/meta/argument_specs.yml"):
+        for entry in yaml.safe_load(path.read_text())["argument_specs"].values():
+            specified |= set(entry.get("options", {}))
+    settings = set(re.findall(r"`((?:cluster|endpoint|firewall)_\w+)`", text))
+    assert settings - specified == set()

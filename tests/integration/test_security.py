@@ -127,8 +127,8 @@ def test_a_driver_without_a_token(lab, address):
     assert places(lab, marker) == ["", ""]
 
 
-@pytest.mark.parametrize("token", [None, "wrong", "0123456789abcdef" * 4], ids=["none", "wrong", "outdated"])
-def test_a_worker_with_another_token(lab, token):
+def expect_refused(lab, token):
+    """A worker with another token than the cluster's, while the service goes on."""
     argv = ["ray", "start", "--address=198.18.0.10:6379", "--temp-dir=/root/try", "--num-gpus=1", "--block"]
     env = {"RAY_AUTH_MODE": "token", **({"RAY_AUTH_TOKEN": token} if token else {})}
     with asking(lab):
@@ -139,6 +139,26 @@ def test_a_worker_with_another_token(lab, token):
     assert seconds < 60, text
     assert any(word in text.lower() for word in REFUSALS), text
     assert lab.ray_status().count("\n 1 node_") == 2
+
+
+@pytest.mark.parametrize("token", [None, "wrong"], ids=["none", "wrong"])
+def test_a_worker_with_another_token(lab, token):
+    expect_refused(lab, token)
+
+
+def test_rotation(lab):
+    """New secrets for everything; the old ones are worth nothing."""
+    key, token = lab.key(), lab.on("node01", "cat %s/ray/token" % SECRETS).strip()
+    play = lab.play("rotate")
+    assert play.rc == 0, play.why
+    assert lab.key() != key
+    tokens = {lab.on(node, "cat %s/ray/token" % SECRETS).strip() for node in lab.nodes}
+    assert len(tokens) == 1
+    assert token not in tokens
+    headers = {"Authorization": "Bearer %s" % key}
+    assert requests.get("%s/models" % lab.endpoint, headers=headers, timeout=10).status_code == 401
+    assert lab.ask().choices[0].finish_reason == "stop"
+    expect_refused(lab, token)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -283,7 +283,10 @@ def test_collect(tmp_path, commands):
     collection = evidence.Collection("node00", 10000, 100000, 1, ["sesame"])
     evidence.collect(collection, str(tmp_path), "http://127.0.0.1:1", str(token))
     files = unpacked(evidence.pack(collection))
-    assert files["onecc-vllm.log"] == "2026-11-23T11:22:10Z --api-key [redacted]\n2026-11-23T11:22:11Z [redacted], [redacted]\n"
+    assert (
+        files["onecc-vllm.log"]
+        == "2026-11-23T11:22:10Z --api-key [redacted]\n2026-11-23T11:22:11Z [redacted], [redacted]\n"
+    )
     assert files["ray/raylet.out"] == "token=[redacted]\n"
     assert files["dmesg.txt"] == "NVRM: Xid\n"
     assert files["ray-status.txt"] == "Active: 2\n"
