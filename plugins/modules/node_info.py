@@ -179,6 +179,11 @@ image_id:
   returned: always
   type: str
   sample: sha256:f4c1edef0b2d2a1cbd5b8fa11f7df2e4ac40a8cf9a5f8e43c4d7b0cbb18f0a6c
+python_apt:
+  description: Whether the Python that runs modules can look into apt. Without it check mode cannot tell of packages.
+  returned: always
+  type: bool
+  sample: true
 python_requests:
   description: Whether the system's Python can import requests, which community.docker needs.
   returned: always
@@ -251,6 +256,7 @@ def read(params, run):
         infiniband_ports=gpu.read_infiniband(),
         xids=gpu.parse_xids(run(gpu.KERNEL_COMMAND)[1]) if gpus["gpus"] else [],
         engine=engine,
+        python_apt=importlib.util.find_spec("apt") is not None,
         python_requests=importlib.util.find_spec("requests") is not None,
         python_venv=importlib.util.find_spec("ensurepip") is not None,
         shared=node.read_shared(params["shared_dir"], params["probe"]),
