@@ -21,7 +21,7 @@ ENGINE_INFO_COMMAND = ["docker", "info", "--format", "{{json .}}"]
 # The collection's own containers, with what their processes' control groups are called by.
 OWN_COMMAND = ["docker", "ps", "--no-trunc", "--filter", "name=^onecc-", "--format", "{{.ID}} {{.Names}}"]
 # Its own units likewise; their programs run outside of containers.
-OWN_UNITS = {name: "/%s" % name for name in ("onecc-ray.service", "onecc-vllm.service")}
+OWN_UNITS = {name: "/%s" % name for name in ("onecc-ray.service", "onecc-vllm.service", "onecc-endpoint.service")}
 LISTENER_COMMAND = ["ss", "--no-header", "--listening", "--tcp", "--numeric", "--processes"]
 OWNER = re.compile(r'\("([^"]*)",pid=(\d+)')
 
