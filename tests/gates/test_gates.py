@@ -123,8 +123,8 @@ def test_artifact_holds_the_collection_and_nothing_else(tmp_path):
     names = run("tar", "tzf", out.strip().split()[-1]).split()
     tops = {name.split("/")[0] for name in names if name}
     assert tops <= {
-        "CHANGELOG.rst", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "changelogs", "docs", "inventories",
-        "meta", "playbooks", "plugins", "roles",
+        "CHANGELOG.rst", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "SECURITY.md", "changelogs", "docs",
+        "inventories", "meta", "playbooks", "plugins", "roles",
     }  # fmt: skip
     assert not [name for name in names if name.startswith("inventories/lab") or "__pycache__" in name]
 
