@@ -161,6 +161,63 @@ def test_rotation(lab):
     expect_refused(lab, token)
 
 
+# Prints for each port of an address, without and with the certificate of the node it runs on, what the handshake says.
+# In TLS 1.3 the server's refusal comes with the first read. HTTP/2 servers speak first.
+HANDSHAKE = """
+import json, socket, ssl, sys
+address, folder = sys.argv[1:3]
+told = {}
+for port in sys.argv[3:]:
+    for own in ("without", "with"):
+        context = ssl.create_default_context(cafile=folder + "/ca.crt")
+        context.set_alpn_protocols(["h2"])
+        if own == "with":
+            context.load_cert_chain(folder + "/tls.crt", folder + "/tls.key")
+        try:
+            with socket.create_connection((address, int(port)), 10) as plain:
+                with context.wrap_socket(plain, server_hostname=address) as stream:
+                    told[port + " " + own] = "answered" if stream.recv(1) else "closed"
+        except OSError as error:
+            told[port + " " + own] = repr(error)
+    # A server without TLS would send its settings in answer to this.
+    try:
+        with socket.create_connection((address, int(port)), 10) as plain:
+            plain.sendall(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+            told[port + " plain"] = "answered" if plain.recv(9)[3:4] == bytes([4]) else "closed"
+    except OSError as error:
+        told[port + " plain"] = repr(error)
+print(json.dumps(told))
+"""
+
+
+def test_ray_with_tls(lab):
+    """Nobody without a certificate of the cluster gets a word out of Ray. The next deployment goes back."""
+    ask = (HANDSHAKE, "198.18.0.10", "%s/ray" % SECRETS, "6379", "6380")
+    play = lab.play("deploy", cluster_ray_tls=True)
+    assert play.rc == 0, play.why
+    try:
+        assert lab.ask().choices[0].finish_reason == "stop"
+        assert lab.ray_status().count("\n 1 node_") == 2
+        told = json.loads(run_on_node(lab, "node01", *ask))
+        write("security-tls.json", told)
+        assert {case for case, what in told.items() if what == "answered"} == {"6379 with", "6380 with"}, told
+        # The CA's key is on the head, and in no folder that a container sees.
+        where = [lab.on(node, "find %s -name ca.key" % SECRETS).split() for node in lab.nodes]
+        assert where == [["%s/ray-tls/ca.key" % SECRETS], []]
+        assert len({lab.on(node, "cat %s/ray/tls.key" % SECRETS) for node in lab.nodes}) == 2
+        for node in lab.nodes:
+            assert not lab.on(node, "find %s -type f -not -perm 0600" % SECRETS)
+        again = lab.play("deploy", cluster_ray_tls=True)
+        assert again.rc == 0, again.why
+        assert again.changed() == {}
+    finally:
+        back = lab.play("deploy")
+    assert back.rc == 0, back.why
+    assert lab.ask().choices[0].finish_reason == "stop"
+    told = json.loads(run_on_node(lab, "node01", *ask))
+    assert {case for case, what in told.items() if what == "answered"} == {"6379 plain", "6380 plain"}, told
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_denied_paths_with_a_key(lab, method):
     told = {
