@@ -16,7 +16,7 @@ import sys
 
 ROOTS = ["/etc", "/var", "/run", "/tmp", "/root", "/home"]
 # Weights and images of gigabytes hold no secret of ours; containers' own files are looked for as what they mount.
-SKIPPED = ("/var/lib/docker/overlay2", "/var/lib/docker/image", "/run/docker/runtime")
+SKIPPED = ("/var/lib/docker/overlay2", "/var/lib/docker/image", "/run/docker/runtime", "/run/docker/netns")
 LARGEST = 64 << 20
 COMMANDS = {
     "ps": ["ps", "auxww"],
