@@ -4,8 +4,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Brings the pages of the documentation together and builds the site: build.py [FOLDER], build/docs without one.
 
-What stands in the code is taken from there: the variables from the roles' specifications, the causes from the catalogue,
-plugins and roles by antsibull-docs. Nothing is fetched.
+What stands in the code is taken from there: the variables from the roles' specifications, the causes from the
+catalogue, plugins and roles by antsibull-docs. Nothing is fetched.
 """
 
 from __future__ import annotations
@@ -53,9 +53,16 @@ def reference(folder):
         link.symlink_to(ROOT)
     words = ["--config-file", HERE / "antsibull-docs.cfg", "collection", "--use-current", "--squash-hierarchy"]
     words += ["--fail-on-error", "--dest-dir", folder, "onecc.vllm"]
-    run(pathlib.Path(sys.executable).parent / "antsibull-docs", *words, env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)})
+    run(
+        pathlib.Path(sys.executable).parent / "antsibull-docs",
+        *words,
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)},
+    )
     # The collection's plugins read none.
     (folder / "environment_variables.rst").unlink()
+    # The theme shows the contents of a page beside it.
+    for page in folder.glob("*.rst"):
+        page.write_text(re.sub(r"^\.\. contents::\n( +:.*\n)+", "", page.read_text(), flags=re.MULTILINE))
     index = folder / "index.rst"
     index.write_text(index.read_text().replace("Onecc.Vllm\n==========", "Plugins and roles\n================="))
 
@@ -70,17 +77,22 @@ def variables():
     """Every variable of every role, each once."""
     lines = ["# All variables", ""]
     lines += [
-        "Set them in the inventory, in `group_vars`, or with `-e`. Those of the role `cluster` are shared by all roles.",
+        "Set them in the inventory, in `group_vars`, or with `-e`. Those of the role `cluster` are for all roles.",
         "",
     ]
     for path in sorted((ROOT / "roles").glob("*/meta/argument_specs.yml")):
         role = path.parts[-3]
         entries = yaml.safe_load(path.read_text())["argument_specs"]
         lines += ["## %s" % role, "", "%s." % entries["main"]["short_description"], ""]
-        lines += [":::{list-table}", ":header-rows: 1", ":class: variables", ":widths: 32 14 18 36", ""]
+        lines += [":::{list-table}", ":header-rows: 1", ":class: variables", ":widths: 31 11 17 41", ""]
         lines += ["* - Variable", "  - Type", "  - Default", "  - What it is"]
         for name, (option, entry) in specified(entries).items():
-            lines += ["* - `%s`" % name, "  - %s" % kind(option), "  - %s" % default(option), "  - %s" % text(option, entry)]
+            lines += [
+                "* - `%s`" % name,
+                "  - %s" % kind(option),
+                "  - %s" % default(option),
+                "  - %s" % text(option, entry),
+            ]
         lines += [":::", ""]
     return "\n".join(lines)
 
@@ -99,7 +111,8 @@ def kind(option):
 
 
 def default(option):
-    if option.get("required"):
+    # Some are required by a message of the role itself, and say so.
+    if option.get("required") or "Required" in str(option["description"]):
         return "required"
     if "default" not in option:
         return "see right"
@@ -150,13 +163,18 @@ def troubleshooting():
     # dataclasses look their module up.
     sys.modules["catalogue"] = catalogue
     spec.loader.exec_module(catalogue)
-    lines = (HERE / "troubleshooting.md").read_text().splitlines() + [""]
+    lines = [*(HERE / "troubleshooting.md").read_text().splitlines(), ""]
     for cause in catalogue.CAUSES:
         lines += ["## %s" % cause.id, ""]
-        lines += ["**What is the matter:** %s. What is checked: %s." % (escape(cause.problem), escape(cause.title)), ""]
-        lines += ["**What to do:** %s" % escape(cause.remedy), ""]
+        problem = cause.problem[0].upper() + cause.problem[1:]
+        lines += [
+            "**%s.** The check: %s." % (escape(problem), escape(cause.title)),
+            "",
+            "What to do: %s" % escape(cause.remedy),
+            "",
+        ]
         if cause.patterns:
-            lines += ["**The line that shows it**, as regular expressions:", "", "```text", *cause.patterns, "```", ""]
+            lines += ["The line that shows it matches one of:", "", "```text", *cause.patterns, "```", ""]
         if cause.symptom:
             lines += ["Often the consequence of another cause, which is then named instead.", ""]
         if cause.source:
