@@ -12,7 +12,7 @@ export LAB_NODES ?= 2
 COLLECTION := build/collections/ansible_collections/onecc/vllm
 LAB := ansible-playbook -i localhost,
 
-.PHONY: help env lab-up lab-down lab-purge demo test check bench-download chaos lock clean
+.PHONY: help env lab-up lab-down lab-purge demo test check bench-download chaos docs lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -56,6 +56,9 @@ bench-download: lab-up ## the download beside hf download on four nodes (about 1
 
 chaos: env ## faults on the lab under load, one after the other (about 65 min); build/chaos.json
 	tests/chaos/run.py
+
+docs: env ## the documentation as a site, in build/docs/html
+	docs/docsite/build.py
 
 lock: env ## renew the lock files from their .in files
 	tests/lock.sh
