@@ -58,8 +58,6 @@ def reference(folder):
         *words,
         env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)},
     )
-    # The collection's plugins read none.
-    (folder / "environment_variables.rst").unlink()
     # The theme shows the contents of a page beside it.
     for page in folder.glob("*.rst"):
         page.write_text(re.sub(r"^\.\. contents::\n( +:.*\n)+", "", page.read_text(), flags=re.MULTILINE))

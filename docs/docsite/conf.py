@@ -39,6 +39,7 @@ highlight_language = "yaml+jinja"
 ANSIBLE = "https://docs.ansible.com/ansible/latest/"
 LABELS = {
     "action_plugins": "plugins/action.html",
+    "ansible_configuration_settings": "reference_appendices/config.html",
     "common_return_values": "reference_appendices/common_return_values.html",
     "ansible_collections.ansible.builtin.debug_module": "collections/ansible/builtin/debug_module.html",
 }
@@ -48,6 +49,10 @@ def link_outside(_app, _env, node, contnode):
     """Plain links instead of references; any other is a warning."""
     if node["reftarget"] in LABELS:
         return nodes.reference("", "", contnode, refuri=ANSIBLE + LABELS[node["reftarget"]], internal=False)
+    # Settings of Ansible itself.
+    if node["reftype"] == "envvar" and node["reftarget"].startswith("ANSIBLE_"):
+        uri = ANSIBLE + LABELS["ansible_configuration_settings"] + "#envvar-" + node["reftarget"]
+        return nodes.reference("", "", contnode, refuri=uri, internal=False)
     return None
 
 

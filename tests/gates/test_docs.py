@@ -34,7 +34,7 @@ def variables():
 def settable():
     """What may be given with -e: those, and what only playbooks read."""
     text = "".join(path.read_text() for path in (ROOT / "playbooks").glob("*.yml"))
-    return variables() | set(re.findall(r"\bplan_[a-z_]+\b", text)) | {"lab_purge"}
+    return variables() | set(re.findall(r"\b(?:plan|rotate)_[a-z_]+\b", text)) | {"lab_purge"}
 
 
 def targets():
