@@ -117,18 +117,6 @@ def test_sample_inventory():
     assert variables["cluster_shared_dir"] == "/home/ubuntu/shared"
 
 
-def test_artifact_holds_the_collection_and_nothing_else(tmp_path):
-    """What is released: no lab, no tests, no caches."""
-    out = run("ansible-galaxy", "collection", "build", "--output-path", str(tmp_path))
-    names = run("tar", "tzf", out.strip().split()[-1]).split()
-    tops = {name.split("/")[0] for name in names if name}
-    assert tops <= {
-        "CHANGELOG.rst", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "SECURITY.md", "changelogs", "docs",
-        "inventories", "meta", "playbooks", "plugins", "roles",
-    }  # fmt: skip
-    assert not [name for name in names if name.startswith("inventories/lab") or "__pycache__" in name]
-
-
 def test_security_md_names_tests_that_exist():
     """What SECURITY.md promises is held by the tests it names, and its settings are there."""
     text = (ROOT / "SECURITY.md").read_text()
