@@ -3,11 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a release consists of, and that it works where there is nothing else."""
 
+import importlib.metadata
 import os
 import pathlib
 import shutil
 import subprocess
 
+import packaging.requirements
 import pytest
 import yaml
 
@@ -66,6 +68,19 @@ def test_a_deployment_of_one_line(user):
     assert "play #1 (localhost)" in run(
         "ansible-playbook", "onecc.vllm.plan", "-i", "localhost,", *plan, "--list-tasks", env=env, folder=folder
     )
+
+
+def test_execution_environment(user):
+    """What ansible-builder reads of an installed collection is there, and names what the modules import."""
+    installed = user[1] / "collections/ansible_collections/onecc/vllm"
+    told = yaml.safe_load((installed / "meta/execution-environment.yml").read_text())["dependencies"]
+    assert set(told) == {"python", "system"}
+    lines = {kind: (installed / name).read_text().splitlines() for kind, name in told.items()}
+    wanted = [packaging.requirements.Requirement(line) for line in lines["python"] if not line.startswith("#")]
+    assert [each.name for each in wanted] == ["huggingface_hub"]
+    # The version that everything here is tested with.
+    assert wanted[0].specifier.contains(importlib.metadata.version("huggingface_hub"))
+    assert any(line.startswith("openssh-clients ") for line in lines["system"])
 
 
 def test_version_changelog_and_tag_agree():
