@@ -5,8 +5,12 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.onecc.vllm.plugins.modules import container_generation
 from ansible_collections.onecc.vllm.plugins.modules.container_generation import Generations
 
 NEW, OLD = "onecc-vllm", "onecc-vllm-previous"
@@ -50,3 +54,33 @@ def test_steps(tmp_path, there, files, state, commands, left):
         step()
     assert ran == commands
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == left
+
+
+# docker as a shell script: it notes what it is asked for, and has one container.
+DOCKER = """#!/bin/sh
+echo "$*" >>"%s"
+case "$*" in *"name=^/?onecc-vllm$") echo 0123 ;; esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("check_mode", "state", "changed", "asked"),
+    [
+        (False, "kept", True, ["stop onecc-vllm", "rename onecc-vllm onecc-vllm-previous"]),
+        (True, "kept", True, []),
+        (False, "restored", False, []),
+    ],
+)
+def test_module(tmp_path, monkeypatch, capsys, check_mode, state, changed, asked):
+    """The module itself: of two containers only the one that is there is touched, and in check mode none."""
+    log = tmp_path / "log"
+    docker = tmp_path / "docker"
+    docker.write_text(DOCKER % log)
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    params = {"containers": [{"name": NEW}, {"name": "onecc-ray"}], "state": state, "_ansible_check_mode": check_mode}
+    with patch_module_args(params), pytest.raises(SystemExit):
+        container_generation.main()
+    told = json.loads(capsys.readouterr().out)
+    assert (told["changed"], told["names"]) == (changed, [NEW] if changed else [])
+    assert [line for line in log.read_text().splitlines() if not line.startswith("ps ")] == asked
