@@ -46,8 +46,8 @@ demo: lab-up ## from nothing to an answer: lab, deploy, verify
 	ansible-playbook -i inventories/lab playbooks/verify.yml
 	@cat tests/lab/demo.txt
 
-test: env ## lint, unit tests, and the integration tests on the lab
-	pytest $(COVERAGE)
+test: check ## lint, unit tests, and the integration tests on the lab
+	pytest tests/integration
 
 check: env ## what needs no lab: lint and unit tests
 	pytest tests/gates tests/unit $(COVERAGE)
