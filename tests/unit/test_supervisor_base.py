@@ -119,8 +119,8 @@ def test_poll_that_hangs(until):
     """Nobody is held up, and an answer that has grown old is none."""
     answers = iter([{"up": True}])
     here, there = socket.socketpair()
-    with here as never, there:
-        poll = base.Poll(lambda: next(answers, None) or never.recv(1), 0)
+    with here, there:
+        poll = base.Poll(lambda: next(answers, None) or here.recv(1), 0)
         assert until(lambda: poll.answer) == {"up": True}
         poll.asked -= base.OLD
         assert (poll.told, poll.answer) == ({"up": True}, None)
