@@ -108,6 +108,14 @@ UP = {"incarnation": "a", "nodes": [], "demands": {}}
             id="dropped",
         ),
         pytest.param(
+            {"up": 100, "joined": "a", "head": None, "cut_off_for": 30},
+            "stop",
+            "the head cannot be reached for 30 s; this node is started again when it can",
+            id="cut-off",
+        ),
+        pytest.param({"up": 100, "joined": "a", "head": None, "cut_off_for": 29}, "nothing", "", id="just-cut-off"),
+        pytest.param({"status": "exited", "cut_off_for": 99}, "wait", "the head does not answer", id="stays-cut-off"),
+        pytest.param(
             {"status": "exited", "address": "x", "head": {**UP, "members": ["y"]}},
             "wait",
             "the head's inventory does not have this node any more",

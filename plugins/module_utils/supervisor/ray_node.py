@@ -14,7 +14,7 @@ import time
 
 from ..ray_state import VIEWS, fetch_view, nodes_of, read_token
 from . import ray_rules
-from .base import Poll, Program, Status, clock_time, read, say
+from .base import OTHER_NODE, Poll, Program, Status, clock_time, read, say
 from .containers import Containers, EngineError
 
 NAME = "onecc-ray"
@@ -47,6 +47,7 @@ class RayNode(Program):
         self.seen = (None, time.monotonic())
         self.lacking = ("", time.monotonic())
         self.unlisted_since = None
+        self.head_reached = time.monotonic()
         self.failures = 0
         # Not known before the first look.
         self.ranks = None
@@ -73,7 +74,15 @@ class RayNode(Program):
         return "" if self.storage.told else "shared storage is not mounted: %s is not there" % path
 
     def ask_head(self):
-        return read("http://%(head_address)s:%(port)d/" % self.settings)
+        try:
+            told = read("http://%(head_address)s:%(port)d/" % self.settings)
+        except (OSError, ValueError):
+            # The head's program may be away alone: Ray goes on without it.
+            socket.create_connection((self.settings["head_address"], self.settings["ray_port"]), OTHER_NODE).close()
+            self.head_reached = time.monotonic()
+            raise
+        self.head_reached = time.monotonic()
+        return told
 
     def ask_ray(self):
         token = read_token(self.settings["token_file"])
@@ -162,6 +171,7 @@ class RayNode(Program):
             failures=self.failures,
             ended_for=0 if running else since,
             address=address,
+            cut_off_for=0 if self.is_head else now - self.head_reached,
         )
 
     # What is done

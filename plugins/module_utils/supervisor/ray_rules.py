@@ -13,6 +13,9 @@ STARTING, LACKING = 60, 4
 # Seconds for which the head may not list a running node: its list is seconds old. What Ray has given up it never takes
 # back, but a raylet may take a while to hear of it.
 UNLISTED = 3
+# Seconds after which a node that reaches nothing on the head ends its Ray. Ray gives up such a node after 25 s; where a
+# firewall leaves old connections open it never does.
+CUT_OFF = 30
 # A container that ends sooner than this many seconds after its start has failed to start.
 SHORT = 60
 DELAYS = (0, 1, 2, 5, 10, 20, 30)
@@ -43,6 +46,8 @@ class View:
     :param unlisted_for: seconds for which the head has not listed this node as living
     :param failures: how many starts in a row came to nothing
     :param ended_for: seconds since the container was first seen ended
+    :param address: of this node
+    :param cut_off_for: seconds for which neither the head's status nor its Ray could be reached
     """
 
     status: str | None = "running"
@@ -59,6 +64,7 @@ class View:
     failures: int = 0
     ended_for: float = 0
     address: str = ""
+    cut_off_for: float = 0
 
     @property
     def elsewhere(self):
@@ -84,6 +90,8 @@ def decide(view):
         return "stop" if view.status == "running" else "wait", "the head's inventory does not have this node any more"
     if view.status != "running":
         return decide_start(view)
+    if view.cut_off_for >= CUT_OFF:
+        return "stop", "the head cannot be reached for %d s; this node is started again when it can" % CUT_OFF
     if head.get("demands", {}).get(view.address) == view.started_at:
         return "restart", "the engine on the head asks for it: something was left behind here"
     if view.elsewhere:
