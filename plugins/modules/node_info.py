@@ -40,6 +40,9 @@ options:
     type: list
     elements: path
     default: []
+  state_dir:
+    description: The folder with the record of the last deployment, see M(onecc.vllm.deployment_record).
+    type: path
 """
 
 EXAMPLES = r"""
@@ -211,6 +214,11 @@ paths:
   returned: always
   type: dict
   sample: {/dev/infiniband: true}
+record:
+  description: What the last deployment was asked for, empty if there is no record of it, and what is not as it left it.
+  returned: always
+  type: dict
+  sample: {wish: 3f1c0a9be27d4f58, notes: {model: /home/ubuntu/shared/models/mine}, differs: [unit onecc-vllm.service]}
 """
 
 import glob
@@ -219,7 +227,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.onecc.vllm.plugins.module_utils import gpu, node
+from ansible_collections.onecc.vllm.plugins.module_utils import gpu, node, record
 
 
 def read(params, run):
@@ -261,8 +269,15 @@ def read(params, run):
         python_venv=importlib.util.find_spec("ensurepip") is not None,
         shared=node.read_shared(params["shared_dir"], params["probe"]),
         paths={path: os.path.exists(path) for path in params["paths"]},
+        record=read_record(params["state_dir"], run, engine["containers"]),
         **node.read_image(run, params["image"] if engine["version"] else ""),
     )
+
+
+def read_record(state_dir, run, containers):
+    """The record of the last deployment, beside how the node looks now."""
+    told = record.read(state_dir) if state_dir else {}
+    return record.compare(told, record.look(run, state_dir, containers) if told else {})
 
 
 def main():
@@ -274,6 +289,7 @@ def main():
             "image": {"type": "str"},
             "paths": {"type": "list", "elements": "path", "default": []},
             "disks": {"type": "list", "elements": "path", "default": []},
+            "state_dir": {"type": "path"},
         },
         supports_check_mode=True,
     )

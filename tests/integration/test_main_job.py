@@ -175,6 +175,19 @@ def test_second_deploy_changes_nothing(lab):
     assert lab.on("node00", "docker logs onecc-vllm 2>&1").count("Loading weights took") == loads
 
 
+def test_what_was_changed_by_hand_is_put_right(lab):
+    """The record of the last deployment is no reason to overlook it."""
+    name = "/var/lib/onecc/endpoint/nginx.conf"
+    before, content = lab.all_containers(), lab.on("node00", "cat %s" % name)
+    lab.on("node00", "echo >>%s" % name)
+    play = lab.play("deploy")
+    assert play.rc == 0, play.why
+    assert "node00 is not as the last deployment has left it: %s" % name in play.text
+    assert set(play.changed()) == {"node00"}
+    assert lab.on("node00", "cat %s" % name) == content
+    assert lab.all_containers() == before
+
+
 def test_check_mode_on_a_running_cluster(lab):
     before = lab.fingerprint()
     play = lab.play("deploy", "--check", "--diff")
