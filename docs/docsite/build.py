@@ -25,6 +25,7 @@ from antsibull_docs_parser.parser import Context, Whitespace, parse
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 COLLECTIONS = ROOT / "build/collections"
+KINDS = "module|filter|lookup|inventory|role"
 
 
 def main():
@@ -58,11 +59,25 @@ def reference(folder):
         *words,
         env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)},
     )
-    # The theme shows the contents of a page beside it.
     for page in folder.glob("*.rst"):
-        page.write_text(re.sub(r"^\.\. contents::\n( +:.*\n)+", "", page.read_text(), flags=re.MULTILINE))
+        # The theme shows the contents of a page beside it.
+        words = re.sub(r"^\.\. contents::\n( +:.*\n)+", "", page.read_text(), flags=re.MULTILINE)
+        page.write_text(main_first(words))
     index = folder / "index.rst"
-    index.write_text(index.read_text().replace("Onecc.Vllm\n==========", "Plugins and roles\n================="))
+    words = index.read_text().replace("Onecc.Vllm\n==========", "Plugins and roles\n=================")
+    # The navigation has room for a name, not for a whole title.
+    index.write_text(re.sub(r"^    (\w+)_(%s)$" % KINDS, r"    \1 (\2) <\1_\2>", words, flags=re.MULTILINE))
+
+
+def main_first(page):
+    """The entry points of a role with main before the others; antsibull-docs has them by the alphabet."""
+    parts = re.split(r"^(?=\.\. _ansible_collections\.[\w.]+__entrypoint-\w+:$)", page, flags=re.MULTILINE)
+    end = re.search(r"^\.\. Extra links$", parts[-1], flags=re.MULTILINE)
+    if len(parts) < 3 or not end:
+        return page
+    parts[-1], rest = parts[-1][: end.start()], parts[-1][end.start() :]
+    entries = sorted(parts[1:], key=lambda part: "__entrypoint-main:" not in part.splitlines()[0])
+    return "".join([parts[0], *entries, rest])
 
 
 def run(*words, **more):
@@ -105,7 +120,9 @@ def specified(entries):
 
 
 def kind(option):
-    return "list of %s" % option["elements"] if "elements" in option else option["type"]
+    if "elements" in option:
+        return "list of %s" % option["elements"]
+    return {"raw": "any"}.get(option["type"], option["type"])
 
 
 def default(option):
@@ -113,10 +130,12 @@ def default(option):
     if option.get("required") or "Required" in str(option["description"]):
         return "required"
     if "default" not in option:
-        return "see right"
+        return "see text"
     value = option["default"]
     if isinstance(value, list):
         return ", ".join("`%s`" % item for item in value) or "none"
+    if isinstance(value, dict) and value:
+        return ", ".join("`%s: %s`" % pair for pair in value.items())
     if isinstance(value, bool):
         return "`%s`" % str(value).lower()
     return "`%s`" % value if value not in ("", {}) else "empty" if value == "" else "none"
@@ -149,6 +168,12 @@ def plain(words):
     return "".join(parts)
 
 
+def marked(words):
+    """The words of a cause, with variables and flags as code."""
+    parts = re.split(r"((?<![\w-])--[a-z][\w=-]*|[A-Za-z0-9]+(?:_[A-Za-z0-9]+)+)", words)
+    return "".join("`%s`" % part if number % 2 else escape(part) for number, part in enumerate(parts))
+
+
 def escape(words):
     return re.sub(r"([*<_\[\]])", r"\\\1", words)
 
@@ -162,17 +187,21 @@ def troubleshooting():
     sys.modules["catalogue"] = catalogue
     spec.loader.exec_module(catalogue)
     lines = [*(HERE / "troubleshooting.md").read_text().splitlines(), ""]
+    lines += ["| Id | What is the matter |", "| --- | --- |"]
+    lines += ["| [%s](#%s) | %s |" % (cause.id, cause.id, marked(cause.problem)) for cause in catalogue.CAUSES]
+    lines += [""]
     for cause in catalogue.CAUSES:
         lines += ["## %s" % cause.id, ""]
         problem = cause.problem[0].upper() + cause.problem[1:]
         lines += [
-            "**%s.** The check: %s." % (escape(problem), escape(cause.title)),
+            "**%s.** The check: %s." % (marked(problem), marked(cause.title)),
             "",
-            "What to do: %s" % escape(cause.remedy),
+            "What to do: %s" % marked(cause.remedy),
             "",
         ]
         if cause.patterns:
-            lines += ["The line that shows it matches one of:", "", "```text", *cause.patterns, "```", ""]
+            words = "The line that shows it matches%s:" % (" one of" if len(cause.patterns) > 1 else "")
+            lines += [words, "", "```text", *cause.patterns, "```", ""]
         if cause.symptom:
             lines += ["Often the consequence of another cause, which is then named instead.", ""]
         if cause.source:

@@ -31,6 +31,25 @@ html_theme_options = {
     "top_of_page_buttons": [],
     # Fonts of the reader's system: nothing is fetched from elsewhere.
     "light_css_variables": {"font-stack": "system-ui, sans-serif", "font-stack--monospace": "ui-monospace, monospace"},
+    # The reference's tables follow the theme's switch; on their own they are light.
+    "dark_css_variables": {
+        "antsibull-table-background-header": "#48484b",
+        "antsibull-table-background-even": "#1c1c1e",
+        "antsibull-table-background-odd": "#242426",
+        "antsibull-table-border": "#656569",
+        "antsibull-narrowtable-background": "#48484b",
+        "antsibull-option-type": "#ff93ff",
+        "antsibull-option-elements": "#ff93ff",
+        "antsibull-option-required": "#ff8282",
+        "antsibull-option-version-added": "#71d471",
+        "antsibull-option-aliases": "#71d471",
+        "antsibull-option-default": "#adadff",
+        "antsibull-option-sample": "#adadff",
+        "antsibull-option-sample-header": "#fff",
+        "antsibull-attribute-support-none": "#ff8282",
+        "antsibull-attribute-support-partial": "#b6b600",
+        "antsibull-attribute-support-full": "#0c0",
+    },
 }
 highlight_language = "yaml+jinja"
 

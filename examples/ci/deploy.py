@@ -102,23 +102,32 @@ def deploy(inventory, artifacts, playbook="onecc.vllm.deploy", words=()):
     folder = pathlib.Path(artifacts).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    run = ansible_runner.run(
-        private_data_dir=str(folder),
-        playbook=str(playbook),
-        inventory=str(pathlib.Path(inventory).resolve()),
-        cmdline=" ".join(words) or None,
-        event_handler=follow,
-        quiet=True,
-    )
+    try:
+        run = ansible_runner.run(
+            private_data_dir=str(folder),
+            playbook=str(playbook),
+            inventory=str(pathlib.Path(inventory).resolve()),
+            cmdline=" ".join(words) or None,
+            event_handler=follow,
+            quiet=True,
+        )
+    finally:
+        # ansible-runner notes the whole environment there, and with it the tokens.
+        for path in folder.glob("artifacts/*/command"):
+            path.unlink()
     return {**summary(events, run.rc), "seconds": round(time.monotonic() - start, 1)}
 
 
-def main():
+def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inventory", required=True)
     parser.add_argument("--artifacts", default="artifacts")
     parser.add_argument("words", nargs="*", help="arguments of ansible-playbook, after --")
-    options = parser.parse_args()
+    return parser
+
+
+def main():
+    options = arguments().parse_args()
     told = deploy(options.inventory, options.artifacts, words=options.words)
     text = json.dumps(told, indent=2) + "\n"
     pathlib.Path(options.artifacts, "summary.json").write_text(text)

@@ -224,7 +224,8 @@ CAUSES = [
         "port",
         "ports are free",
         "a port is taken",
-        "End what listens there, or choose another port: cluster_ray_port, cluster_dashboard_port, vllm_serve_port.",
+        "End what listens there, or choose another port: cluster_ray_port, cluster_dashboard_port, endpoint_port,"
+        " vllm_serve_port.",
         # vLLM tries another port for itself where it can, and says so.
         (
             r"[Aa]ddress already in use(?!\. Retrying)",
@@ -405,8 +406,7 @@ CAUSES = [
         "node-lost",
         "every node is in the Ray cluster",
         "a node is lost to the Ray cluster",
-        "Bring the node back (power, network, docker start onecc-ray) and deploy again, or take it out of the"
-        " inventory.",
+        "Bring the node back (power, network, systemctl start onecc-ray), or take it out of the inventory and deploy.",
         (
             r"marked dead because the detector has missed too many heartbeats",
             r"mistakenly been marked as dead by the GCS",

@@ -4,6 +4,7 @@
 """The documentation: it builds without a warning, holds all that there is, and names nothing that there is not."""
 
 import html
+import os
 import pathlib
 import re
 import subprocess
@@ -13,11 +14,13 @@ import pytest
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+COLLECTIONS = ROOT / "build/collections"
 PLAYBOOKS = {path.stem for path in (ROOT / "playbooks").glob("*.yml")}
 # One folder, and the kind of its pages.
 PLUGINS = {"modules": "module", "filter": "filter", "lookup": "lookup", "inventory": "inventory"}
+NAMES = {path.stem for path in (ROOT / "plugins").glob("*/*.*")}
 PAGES = sorted(
-    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("**/*.md")],
+    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), *(ROOT / "examples").glob("*/README.md")],
     key=lambda page: str(page.relative_to(ROOT)),
 )
 
@@ -29,6 +32,63 @@ def variables():
         for entry in yaml.safe_load(path.read_text())["argument_specs"].values():
             found |= set(entry.get("options", {}))
     return found
+
+
+class Loader(yaml.SafeLoader):
+    """Knows the tag of what Ansible Vault has encrypted."""
+
+
+Loader.add_constructor("!vault", lambda loader, node: loader.construct_scalar(node))
+
+
+def unknown(names):
+    """Names that are neither variables of roles nor of Ansible itself."""
+    return {name for name in names if not name.startswith("ansible_")} - variables()
+
+
+def run(*words, folder):
+    env = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
+    done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def read_yaml(text, folder):
+    """A playbook as Ansible reads it, or variables that there are."""
+    given = yaml.load(text, Loader)
+    if isinstance(given, list):
+        (folder / "play.yml").write_text(text)
+        inventory = ROOT / "inventories/1cc.ini"
+        run("ansible-playbook", "-i", str(inventory), "--syntax-check", "play.yml", folder=folder)
+    else:
+        assert unknown(given) == set(), "variables that are not there"
+
+
+def read_inventory(text, folder):
+    """An inventory as Ansible reads it: one head, workers, and variables that there are."""
+    (folder / "1cc.ini").write_text(text)
+    hosts = yaml.safe_load(run("ansible-inventory", "-i", "1cc.ini", "--list", folder=folder))
+    assert len(hosts["head"]["hosts"]) == 1
+    assert hosts["workers"]["hosts"]
+    for given in hosts["_meta"]["hostvars"].values():
+        assert given
+        assert unknown(given) == set(), "variables that are not there"
+
+
+def read_console(text, folder):
+    """Commands that bash can read; which of them there are is the matter of other tests."""
+    run("bash", "-n", "-c", text, folder=folder)
+
+
+# What is done with a block of code, by its language.
+READERS = {
+    "yaml": read_yaml,
+    "ini": read_inventory,
+    "console": read_console,
+    "python": lambda text, _folder: compile(text, "block", "exec"),
+    # What programs print, and drawings.
+    "text": lambda _text, _folder: None,
+}
 
 
 def settable():
@@ -110,3 +170,25 @@ def test_links_lead_to_files(page):
         link for link in links
         if not link.startswith("https://") and link not in made and not (home / link).exists()
     ] == []  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_blocks_of_code_can_be_read(page, tmp_path):
+    blocks = re.findall(r"^```(\S*)\n(.*?)^```$", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    # Blocks that are the site's own, such as its navigation.
+    blocks = [(language, text) for language, text in blocks if not language.startswith("{")]
+    assert {language for language, _text in blocks} - set(READERS) == set(), "languages that nothing here can read"
+    for language, text in blocks:
+        READERS[language](text, tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_variables_in_lines_are_there(page):
+    """Whatever begins with the name of a role; a star stands for several."""
+    roles = {path.name for path in (ROOT / "roles").iterdir()}
+    words = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL))
+    pattern = r"(?<![\w./])((?:%s)_[a-z0-9_]+)(\*?)" % "|".join(sorted(roles))
+    found = re.findall(pattern, "\n".join(words))
+    known = variables() | roles | NAMES
+    assert {name for name, star in found if not star} - known == set(), "variables that are not there"
+    assert [name for name, star in found if star and not any(each.startswith(name) for each in known)] == []

@@ -130,3 +130,15 @@ def test_security_md_names_tests_that_exist():
             specified |= set(entry.get("options", {}))
     settings = set(re.findall(r"`((?:cluster|endpoint|firewall)_\w+)`", text))
     assert settings - specified == set()
+
+
+def test_scenarios_of_molecule():
+    """A scenario is one file; the playbooks that it names are there, and Ansible can read them."""
+    files = sorted((ROOT / "molecule").rglob("*.yml"))
+    scenarios = [path for path in files if path.parent.name != "shared"]
+    assert {path.name for path in scenarios} == {"molecule.yml"}
+    text = "".join(path.read_text() for path in [ROOT / ".config/molecule/config.yml", *scenarios])
+    named = {ROOT / name for name in re.findall(r"\$\{MOLECULE_PROJECT_DIRECTORY\}/(\S+\.yml)", text)}
+    assert [path for path in named if not path.is_file()] == []
+    assert set(files) - set(scenarios) - named == set(), "playbooks that no scenario has"
+    run("ansible-playbook", "-i", "inventories/1cc.ini", "--syntax-check", *map(str, named))

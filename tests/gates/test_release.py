@@ -6,8 +6,10 @@
 import importlib.metadata
 import os
 import pathlib
+import re
 import shutil
 import subprocess
+import sys
 
 import packaging.requirements
 import pytest
@@ -15,6 +17,18 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
+# What users read; a checkout of this repository has other commands, such as those of CONTRIBUTING.md.
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+
+
+def documented(program):
+    """The command lines of a program that users read, in blocks and within lines, each once."""
+    found = set()
+    for page in PAGES:
+        code = re.findall(r"```console\n(.*?)```|`([^`\n]+)`", page.read_text(), flags=re.DOTALL)
+        lines = "\n".join(block.replace("\\\n", " ") or words for block, words in code).splitlines()
+        found |= {" ".join(line.split()) for line in lines if re.match(r"%s [^ ]" % program, line)}
+    return sorted(found)
 
 
 def run(*words, folder=ROOT, env=None):
@@ -46,22 +60,83 @@ def user(artifact, tmp_path_factory):
     folder = tmp_path_factory.mktemp("user")
     env = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     env |= {"HOME": str(folder), "ANSIBLE_COLLECTIONS_PATH": str(folder / "collections")}
-    run("ansible-galaxy", "collection", "install", "--no-deps", "-p", str(folder / "collections"), artifact, env=env)
+    # What it depends on comes with the package ansible, in versions that will do.
+    run("ansible-galaxy", "collection", "install", "--offline", "-p", str(folder / "collections"), artifact, env=env)
     shutil.copy(ROOT / "inventories/1cc.ini", folder)
+    folder.joinpath("deploy.yml").write_text("- import_playbook: onecc.vllm.deploy\n")
     return env, folder
 
 
-@pytest.mark.parametrize("playbook", PLAYBOOKS)
-def test_every_playbook_is_found_by_its_name(user, playbook):
+@pytest.mark.parametrize("command", documented("ansible-playbook"))
+def test_documented_playbooks(user, command):
+    """With their arguments, where there is nothing but the collection: Ansible finds and reads all of it."""
     env, folder = user
-    words = ["ansible-playbook", "onecc.vllm.%s" % playbook, "-i", "1cc.ini", "--syntax-check"]
-    assert "playbooks/%s.yml" % playbook in run(*words, env=env, folder=folder)
+    if command == "ansible-playbook deploy.yml -i 1cc.ini":
+        assert "playbook: deploy.yml" in run("bash", "-c", command + " --syntax-check", env=env, folder=folder)
+        return
+    playbook = re.match(r"ansible-playbook onecc\.vllm\.(\w+) -i (?:1cc\.ini|localhost,)", command)
+    assert playbook, "expected onecc.vllm.NAME or deploy.yml with an inventory, found: %s" % command
+    out = run("bash", "-c", command + " --syntax-check", env=env, folder=folder)
+    assert "playbooks/%s.yml" % playbook[1] in out
+
+
+def test_documented_looks(user):
+    """Single tasks on some of the sample's nodes."""
+    env, folder = user
+    commands = documented("ansible")
+    assert commands
+    for command in commands:
+        assert "    node00\n" in run("bash", "-c", command + " --list-hosts", env=env, folder=folder)
+
+
+def test_all_playbooks_are_documented():
+    text = "\n".join(documented("ansible-playbook"))
+    assert set(re.findall(r"onecc\.vllm\.(\w+)", text)) == set(PLAYBOOKS)
+
+
+def test_documented_tags(user):
+    """Each that is named is there, and there are no others."""
+    env, folder = user
+    out = run("ansible-playbook", "deploy.yml", "-i", "1cc.ini", "--list-tags", env=env, folder=folder)
+    found = set(re.findall(r"\w+", " ".join(re.findall(r"TAGS: \[(.*)\]", out)))) - {"always"}
+    page = (ROOT / "docs/howto/phases.md").read_text()
+    named = re.search(r"chosen by tags: (.*?)\.\n", page, flags=re.DOTALL)[1]
+    assert set(re.findall(r"`(\w+)`", named)) == found
+
+
+@pytest.mark.parametrize("command", documented("ansible-doc"))
+def test_documented_help(user, command):
+    env, folder = user
+    assert "onecc.vllm" in run("bash", "-c", command, env=env, folder=folder)
+
+
+def test_every_role_has_help(user):
+    """As the README has it for one of them, "and likewise" for others."""
+    env, folder = user
+    text = (ROOT / "README.md").read_text()
+    roles = ["onecc.vllm.%s" % path.name for path in sorted((ROOT / "roles").iterdir())]
+    assert [role for role in roles if "`%s`" % role.split(".")[2] not in text and role + "`" not in text] == []
+    out = run("ansible-doc", "-t", "role", *roles, env=env | {"NO_COLOR": "1"}, folder=folder)
+    assert sorted(re.findall(r"^> ROLE: \*([\w.]+)\*", out, flags=re.MULTILINE)) == roles
+
+
+def test_documented_installation():
+    """What pip is to install is what all tests run with; the fixture above installs the collection itself."""
+    commands = documented("pip install")
+    assert commands
+    for command in commands:
+        dry = command.replace("pip install", "%s -m pip install --dry-run --no-index" % sys.executable)
+        assert "Would install" not in run("bash", "-c", dry)
+    assert set(documented("ansible-galaxy")) == {
+        "ansible-galaxy collection build",
+        "ansible-galaxy collection install",
+        "ansible-galaxy collection install onecc.vllm",
+    }
 
 
 def test_a_deployment_of_one_line(user):
     """As the README has it."""
     env, folder = user
-    folder.joinpath("deploy.yml").write_text("- import_playbook: onecc.vllm.deploy\n")
     tasks = run("ansible-playbook", "deploy.yml", "-i", "1cc.ini", "--list-tasks", env=env, folder=folder)
     assert "onecc.vllm.model_download" in tasks
     plan = ["-e", "plan_nodes=1", "-e", "plan_gpus_per_node=8", "-e", "plan_gpu_memory_mib=81559"]

@@ -6,8 +6,10 @@
 import importlib.util
 import json
 import pathlib
+import re
 
 import pytest
+import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 spec = importlib.util.spec_from_file_location("ci_deploy", ROOT / "examples/ci/deploy.py")
@@ -64,6 +66,7 @@ def endpoint(replay):
 )
 def test_deploy(tmp_path, monkeypatch, capsys, endpoint, tasks, host, told):
     monkeypatch.setenv("ANSIBLE_CONFIG", str(ROOT / "ansible.cfg"))
+    monkeypatch.setenv("HF_TOKEN", "hf_of-the-pipeline")
     playbook = tmp_path / "play.yml"
     playbook.write_text(PLAY + "".join(TASKS[task] for task in tasks))
     inventory = tmp_path / "hosts.ini"
@@ -77,4 +80,25 @@ def test_deploy(tmp_path, monkeypatch, capsys, endpoint, tasks, host, told):
     if "fail" in tasks:
         assert "    node: two lines\n" in out
     # What ansible-runner keeps is there to be looked at.
-    assert list((tmp_path / "artifacts/artifacts").glob("*/stdout"))
+    kept = [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
+    assert "stdout" in [path.name for path in kept]
+    # Others may look at it: no secrets of the environment.
+    assert [path for path in kept if b"hf_of-the-pipeline" in path.read_bytes()] == []
+
+
+@pytest.mark.parametrize("name", ["github-actions.yml", "gitlab-ci.yml"])
+def test_workflows(name):
+    """They run the example with arguments that it has, install what it needs, and pass on all secrets of README.md."""
+    text = (ROOT / "examples/ci" / name).read_text()
+    steps = yaml.safe_load(text)["jobs" if "github" in name else "deploy"]
+    commands = re.findall(r"python3 deploy\.py .*", json.dumps(steps).replace('"', "\n"))
+    assert len(commands) == 1
+    options, words = ci.arguments().parse_known_args(commands[0].split()[2:])
+    assert (options.inventory, words) == ("1cc.ini", [])
+    assert options.words[:1] == ["-e"]
+    readme = (ROOT / "examples/ci/README.md").read_text()
+    secrets = set(re.findall(r"`([A-Z_]{6,})`", readme))
+    assert secrets == {"HF_TOKEN", "SSH_PRIVATE_KEY", "ENDPOINT_API_KEY"}
+    assert [secret for secret in secrets if secret not in text] == []
+    for line in re.findall(r"^ *pip install .*|^ *ansible-galaxy .*", text.replace("- ", "  "), flags=re.MULTILINE):
+        assert line.strip() in " ".join(ci.__doc__.split())
