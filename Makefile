@@ -12,7 +12,7 @@ export LAB_NODES ?= 2
 COLLECTION := build/collections/ansible_collections/onecc/vllm
 LAB := ansible-playbook -i localhost,
 
-.PHONY: help env lab-up lab-down lab-purge demo test check bench-download chaos docs lock clean
+.PHONY: help env lab-up lab-down lab-purge demo test check bench-download bench-deploy chaos docs lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -53,6 +53,9 @@ check: env ## what needs no lab: lint and unit tests
 bench-download: export LAB_NODES = 4
 bench-download: lab-up ## the download beside hf download on four nodes (about 13 min)
 	tests/bench/download.py
+
+bench-deploy: lab-up ## deploy beside a script by hand, and with nothing to do (about 15 min)
+	tests/bench/deploy.py
 
 chaos: env ## faults on the lab under load, one after the other (about 65 min); build/chaos.json
 	tests/chaos/run.py

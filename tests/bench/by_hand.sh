@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# What an experienced person types who brings up the same service by hand, nodes side by side where that can be.
+# On each node /root/by-hand has what that person would have prepared: the files of the state folder (secrets, rules of
+# the firewall, configuration of nginx, lock file), and the docker commands of the containers.
+# Usage: by_hand.sh SSH_CONFIG GPUS MODEL QUESTION HEAD [WORKER...]
+set -euo pipefail
+config=$1 gpus=$2 model=$3 question=$4 head=$5
+nodes=("${@:5}") workers=("${@:6}")
+
+on() {
+  # shellcheck disable=SC2029 # the command is to be expanded here
+  ssh -n -F "$config" "$1" "sudo bash -euc $(printf %q "$2")"
+}
+together() {
+  local command=$1 pids=()
+  shift
+  for node in "$@"; do on "$node" "$command" & pids+=($!); done
+  for pid in "${pids[@]}"; do wait "$pid"; done
+}
+
+echo "tools and firewall"
+together 'mkdir -p /var/lib/onecc && cp -a /root/by-hand/state/. /var/lib/onecc/
+  mkdir -p -m 1777 /var/lib/onecc/tmp && chmod 1777 /var/lib/onecc/tmp
+  python3 -m venv /var/lib/onecc/tools
+  /var/lib/onecc/tools/bin/pip install --quiet --require-hashes --no-deps -r /var/lib/onecc/tools-requirements.txt
+  nft --file /var/lib/onecc/firewall.nft' "${nodes[@]}"
+
+echo "network between the nodes"
+together 'sh /root/by-hand/onecc-fabric >/dev/null; docker logs --follow onecc-fabric; docker rm onecc-fabric >/dev/null' \
+  "${nodes[@]}"
+
+echo "model"
+on "$head" ". /root/by-hand/hub; /var/lib/onecc/tools/bin/hf download $model >/dev/null"
+
+echo "Ray"
+on "$head" 'sh /root/by-hand/onecc-ray >/dev/null; until docker exec onecc-ray ray status >/dev/null 2>&1; do sleep 0.5; done'
+if [ "${#workers[@]}" -gt 0 ]; then together 'sh /root/by-hand/onecc-ray >/dev/null' "${workers[@]}"; fi
+on "$head" "until docker exec onecc-ray ray status | grep -q '/$gpus.0 GPU'; do sleep 0.5; done"
+
+echo "vLLM and the endpoint"
+body=$(printf '{"model": "%s", "messages": [{"role": "user", "content": "%s"}], "max_tokens": 128}' "$model" "$question")
+on "$head" "sh /root/by-hand/onecc-vllm >/dev/null
+  mkdir -p /var/cache/onecc-endpoint; sh /root/by-hand/nginx
+  key=\$(cat /var/lib/onecc/secrets/api-key)
+  until curl --silent --fail --max-time 60 http://127.0.0.1:8000/v1/chat/completions -H \"Authorization: Bearer \$key\" \
+    -H 'Content-Type: application/json' --data '$body'; do sleep 0.5; done"
