@@ -279,7 +279,7 @@ def main():
         max_retries=0,
     )
     starts = Starts(params["watch_url"])
-    seen, over, waited = wait_until(lambda: look(client, params, starts), is_over, params["wait_timeout"], interval=2.0)
+    seen, over, waited = wait_until(lambda: look(client, params, starts), is_over, params["wait_timeout"], interval=0.5)
     result = {"waited_s": round(waited, 1)}
     if "no_answer" in seen:
         error = OneccError(
