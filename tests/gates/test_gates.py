@@ -27,6 +27,7 @@ def run(*words, folder=ROOT):
     [
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
+        ["mypy"],
         ["yamllint", "--strict", "."],
         ["ansible-lint", "--offline", "--profile", "production", "--strict"],
         ["antsibull-changelog", "lint"],

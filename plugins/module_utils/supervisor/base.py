@@ -113,7 +113,7 @@ class Status:
             def server_bind(self):
                 """Without the look-up of a name, which hangs where there is no name service."""
                 socketserver.TCPServer.server_bind(self)
-                self.server_name, self.server_port = self.server_address[:2]
+                self.server_name, self.server_port = address, self.socket.getsockname()[1]
 
             def handle_error(self, request, client_address):
                 """Clients that go away are no event."""
