@@ -98,7 +98,12 @@ def test_every_variable_is_used():
 
 def test_every_module_and_filter_has_documentation():
     """ansible-doc can show all of them."""
-    folders = {"module": "modules/*.py", "lookup": "lookup/*.py", "inventory": "inventory/*.py", "filter": "filter/*.yml"}
+    folders = {
+        "module": "modules/*.py",
+        "lookup": "lookup/*.py",
+        "inventory": "inventory/*.py",
+        "filter": "filter/*.yml",
+    }
     for kind, pattern in folders.items():
         names = ["onecc.vllm." + path.stem for path in (ROOT / "plugins").glob(pattern)]
         shown = json.loads(run("ansible-doc", "-t", kind, "--json", *names))
