@@ -12,9 +12,6 @@ import sys
 import pytest
 import yaml
 
-# They share what is built.
-pytestmark = pytest.mark.xdist_group("docs")
-
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PLAYBOOKS = {path.stem for path in (ROOT / "playbooks").glob("*.yml")}
 # One folder, and the kind of its pages.

@@ -13,9 +13,6 @@ import packaging.requirements
 import pytest
 import yaml
 
-# They share what is built.
-pytestmark = pytest.mark.xdist_group("release")
-
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 

@@ -97,7 +97,11 @@ def raylet():
 @pytest.fixture
 def lines(capsys):
     """What was said since the last time."""
-    return lambda: capsys.readouterr().out.splitlines()
+
+    def said():
+        return capsys.readouterr().out.splitlines()
+
+    return said
 
 
 class Told:
