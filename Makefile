@@ -5,6 +5,10 @@ SHELL := /bin/bash
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# How much of plugins/ is run, lines and branches together; a run of single tests does not ask.
+COVERAGE := --cov --cov-report=term --cov-fail-under=90
+# Two files at a time, the gates first, which take longest.
+SIDE_BY_SIDE := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 # The lab has this many nodes, one of them the head.
 export LAB_NODES ?= 2
 
@@ -44,11 +48,11 @@ demo: lab-up ## from nothing to an answer: lab, deploy, verify
 	ansible-playbook -i inventories/lab playbooks/verify.yml
 	@cat tests/lab/demo.txt
 
-test: env ## lint, unit tests, and the integration tests on the lab
-	pytest
+test: check ## lint, unit tests, and the integration tests on the lab, one after the other
+	pytest tests/integration
 
-check: env ## what needs no lab: lint and unit tests
-	pytest tests/gates tests/unit
+check: env ## what needs no lab: lint, types and unit tests, which run 90 % of plugins/ or more
+	pytest tests/gates tests/unit $(SIDE_BY_SIDE) $(COVERAGE)
 
 bench-download: export LAB_NODES = 4
 bench-download: lab-up ## the download beside hf download on four nodes (about 13 min)

@@ -3,10 +3,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The last line of a run says how it went, in words that scripts can read."""
 
+import pytest
+
+FAILED = pytest.StashKey[int]()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    # Too little coverage counts as well.
+    session.config.stash[FAILED] = session.testsfailed
+
 
 def pytest_unconfigure(config):
     reporter = config.pluginmanager.get_plugin("terminalreporter")
+    # Processes that run tests side by side have none.
     if reporter is not None:
         count = {name: len(reporter.stats.get(name, [])) for name in ("passed", "failed", "error", "skipped")}
+        failed = max(count["failed"] + count["error"], config.stash.get(FAILED, 0))
         skipped = ", %d skipped" % count["skipped"] if count["skipped"] else ""
-        print("%d passed, %d failed%s" % (count["passed"], count["failed"] + count["error"], skipped))
+        print("%d passed, %d failed%s" % (count["passed"], failed, skipped))

@@ -23,7 +23,7 @@ def preflight_table(rows, every=True):
     shown = [row for row in rows if every or row["result"] != OK]
     head = ["CHECK", "NODE", "RESULT", "FOUND", "EXPECTED", "REMEDY"]
     names = ["id", "node", "result", "found", "expected", "remedy"]
-    counts = {}
+    counts: dict[str, int] = {}
     for row in rows:
         counts[row["result"]] = counts.get(row["result"], 0) + 1
     summary = "%d checks: %s" % (len(rows), ", ".join("%d %s" % (counts[each], each) for each in sorted(counts)))

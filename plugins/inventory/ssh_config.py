@@ -126,7 +126,7 @@ def included(pattern, home):
 
 def host_names(path, home, depth=0):
     """The names on Host lines that mean one host each, in their order, with those of included files in their place."""
-    names = []
+    names: list[str] = []
     try:
         with open(path, encoding="utf-8", errors="replace") as stream:
             lines = stream.read().splitlines()

@@ -36,7 +36,7 @@ def ask(client, model, messages, options, stream, now=time.monotonic):
             "completion_text": str(completion),
         }
     first = None
-    result = {"answer": "", "finish_reason": None, "usage": {}}
+    result: dict = {"answer": "", "finish_reason": None, "usage": {}}
     with client.chat.completions.create(stream=True, stream_options={"include_usage": True}, **request) as chunks:
         for chunk in chunks:
             if chunk.usage:

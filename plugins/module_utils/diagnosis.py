@@ -246,7 +246,7 @@ class Scene:
 
     def from_logs(self):
         """Pairs of rank and finding, one for each cause and node, the earliest."""
-        found = {}
+        found: dict = {}
         for (node, name), lines in sorted(self.logs.items()):
             for line in lines:
                 cause = match_cause(line.text)
@@ -362,7 +362,7 @@ def diagnose(files, states, unreachable=None, failed=None):
         exception), last_lines (of the engine's log) and notes (what could not be collected)
     """
     scene = Scene(files, states, unreachable or {})
-    best = {}
+    best: dict = {}
     for rank, entry in scene.from_logs() + scene.from_states():
         key = entry["id"], entry["node"]
         if key not in best or rank < best[key][0]:
@@ -434,7 +434,8 @@ def unpack(path, limit):
                 size += entry.size
                 if size > limit:
                     raise OneccError(path, "at most %d bytes" % limit, "more", "Set diagnose_log_mib lower.")
-                texts[name] = archive.extractfile(entry).read().decode("utf-8", "replace")
+                stream = archive.extractfile(entry)
+                texts[name] = stream.read().decode("utf-8", "replace") if stream else ""
     except (OSError, EOFError, tarfile.TarError) as error:
         raise OneccError(path, "an archive of evidence", str(error), "Collect it again.") from error
     return texts

@@ -23,6 +23,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
+import typing
 import urllib.error
 import urllib.request
 
@@ -118,13 +119,14 @@ def run(argv, timeout, limit):
         return "", "missing"
     except OSError as error:
         return "%s\n" % error, "missing"
+    stream = typing.cast(typing.IO[bytes], process.stdout)
     end = time.monotonic() + timeout
     with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
+        selector.register(stream, selectors.EVENT_READ)
         while (left := end - time.monotonic()) > 0:
             if not selector.select(left):
                 continue
-            data = os.read(process.stdout.fileno(), 65536)
+            data = os.read(stream.fileno(), 65536)
             if not data:
                 break
             tail.add(data)
@@ -133,10 +135,10 @@ def run(argv, timeout, limit):
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.stdout.close()
+        stream.close()
         # A process that the kernel does not let go (a hung driver) cannot be waited for.
         return tail.text(), "timeout"
-    process.stdout.close()
+    stream.close()
     return tail.text(), "exit status %d" % status if status else ""
 
 

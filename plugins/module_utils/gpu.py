@@ -125,7 +125,7 @@ def read_infiniband(root="/sys/class/infiniband"):
                 "device": parts[-3],
                 "port": int(parts[-1]),
                 "state": words["state"].split(": ")[-1],
-                "rate": float(re.match(r"[\d.]*", words["rate"])[0] or 0),
+                "rate": float("".join(re.findall(r"^[\d.]+", words["rate"])) or 0),
                 "link": words["link_layer"],
             }
         )

@@ -134,7 +134,7 @@ def split(files, nodes):
     :param nodes: names of the nodes
     :return: dictionary from node to its files, largest first
     """
-    shares = {node: [] for node in nodes}
+    shares: dict[str, list] = {node: [] for node in nodes}
     load = {(node, state): 0 for node in nodes for state in ("missing", "unverified")}
     todo = {file["blob"]: file for file in reversed(files) if file["state"] != "verified"}
     # Sorted by name as well, so that the same work is always split in the same way.

@@ -95,7 +95,7 @@ def gather(tensors, shape):
 
     What vLLM does not load is left out: layers for speculative decoding, an output layer that is the embeddings.
     """
-    found = defaultdict(lambda: defaultdict(int))
+    found: dict = defaultdict(lambda: defaultdict(int))
     for tensor in tensors:
         where = place(tensor.name)
         if (isinstance(where, int) and where >= shape.layers) or (where == "head" and shape.tied):

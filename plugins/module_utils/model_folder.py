@@ -23,7 +23,7 @@ def read_json(path):
         with open(path, encoding="utf-8") as stream:
             return json.load(stream)
     except OSError as error:
-        raise wrong(path, "a file that can be read", os.strerror(error.errno)) from error
+        raise wrong(path, "a file that can be read", error.strerror) from error
     except ValueError as error:
         raise wrong(path, "JSON", str(error)) from error
 

@@ -247,7 +247,7 @@ def read_quantization(config, text):
     method = str(found.get("quant_method", "")).lower()
     skipped = tuple(found.get("modules_to_not_convert") or found.get("ignore") or found.get("exclude_modules") or ())
     if method == "compressed-tensors":
-        weights = next(iter(found.get("config_groups", {}).values()), {}).get("weights") or {}
+        weights = [*found.get("config_groups", {}).values(), {}][0].get("weights") or {}
         return Quantization(
             method,
             weights.get("num_bits", 8),
@@ -261,9 +261,9 @@ def read_quantization(config, text):
     if method == "mxfp4":
         return Quantization(method, 4, 32, skipped=skipped)
     if method in ("gptq", "awq", "gptq_marlin", "awq_marlin"):
-        group = found.get("group_size", found.get("q_group_size", 128))
+        sizes = {"bits": found.get("w_bit", 4), "group_size": found.get("q_group_size", 128), **found}
         symmetric = bool(found.get("sym", not found.get("zero_point", True)))
-        return Quantization(method, found.get("bits", found.get("w_bit", 4)), max(group, 0), (), symmetric, skipped)
+        return Quantization(method, sizes["bits"], max(sizes["group_size"], 0), (), symmetric, skipped)
     if method == "modelopt":
         is_fp4 = "FP4" in str(found.get("quant_algo"))
         return Quantization(method, 4 if is_fp4 else 8, 16 if is_fp4 else 0, skipped=skipped)
@@ -378,8 +378,13 @@ def packed(quantization, rows, columns, dtype):
         return [("weight", (rows, columns // 2), "U8"), ("weight_scale", (rows, groups), "U8")]
     if method == "compressed-tensors" and bits < 8:
         zeros = [] if quantization.symmetric else [("weight_zero_point", (rows * bits // 32, groups), "I32")]
-        weight = ("weight_packed", (rows, math.ceil(columns * bits / 32)), "I32")
-        return [weight, ("weight_scale", (rows, groups), dtype), ("weight_shape", (2,), "I64"), *zeros]
+        width = math.ceil(columns * bits / 32)
+        return [
+            ("weight_packed", (rows, width), "I32"),
+            ("weight_scale", (rows, groups), dtype),
+            ("weight_shape", (2,), "I64"),
+            *zeros,
+        ]
     if quantization.block:
         high, wide = quantization.block
         scales = (math.ceil(rows / high), math.ceil(columns / wide))

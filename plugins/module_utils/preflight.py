@@ -377,7 +377,7 @@ def check_calls(node, _limits):
 
 
 def compare_addresses(nodes, _limits):
-    seen = {}
+    seen: dict[str, list[str]] = {}
     for node in nodes:
         seen.setdefault(node["address"], []).append(node["name"])
     twice = ["%s: %s" % (address, ", ".join(names)) for address, names in seen.items() if address and len(names) > 1]
@@ -386,7 +386,7 @@ def compare_addresses(nodes, _limits):
 
 
 def compare_gpus(nodes, _limits):
-    kinds = {}
+    kinds: dict[str, list[str]] = {}
     for node in nodes:
         names = sorted({gpu["name"] for gpu in node["node"]["gpus"]})
         kinds.setdefault("%d x %s" % (node["gpus"], " and ".join(names) or "no GPU"), []).append(node["name"])

@@ -133,7 +133,7 @@ def missing(cluster, expected):
     :param expected: list of dictionaries with name, address and gpus
     :return: list of strings, empty when the cluster is whole
     """
-    living = {}
+    living: dict[str, list] = {}
     for node in cluster["nodes"]:
         if node["state"] == "ALIVE":
             living.setdefault(node["address"], []).append(node)

@@ -105,7 +105,7 @@ def hide_address(match):
 
 def literals(secrets):
     """Every way in which a secret may be written, longest first."""
-    found = set()
+    found: set[str] = set()
     for secret in secrets:
         if secret.strip():
             found.update((secret, json.dumps(secret)[1:-1], urllib.parse.quote(secret, safe="")))

@@ -282,24 +282,24 @@ def main():
     seen, over, waited = wait_until(lambda: look(client, params, starts), is_over, params["wait_timeout"], interval=0.5)
     result = {"waited_s": round(waited, 1)}
     if "no_answer" in seen:
-        error = OneccError(
+        wrong = OneccError(
             params["base_url"],
             "an answer within %d s" % params["wait_timeout"] if not over else "a service that keeps running",
             seen["no_answer"] if not over else seen["hopeless"],
             "See the log of the service.",
         )
-        module.fail_json(msg=str(error), **result)
+        module.fail_json(msg=str(wrong), **result)
     if "refused" in seen:
         module.fail_json(msg=seen["refused"], **result)
     result.update(seen)
     if params["expect"] and not re.search(params["expect"], seen["answer"]):
-        error = OneccError(
+        wrong = OneccError(
             params["base_url"],
             "an answer that fits '%s'" % params["expect"],
             repr(seen["answer"]),
             "Ask otherwise, or look at the model.",
         )
-        module.fail_json(msg=str(error), **result)
+        module.fail_json(msg=str(wrong), **result)
     module.exit_json(changed=False, **result)
 
 

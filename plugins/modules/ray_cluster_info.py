@@ -196,14 +196,14 @@ def main():
         result["missing"] = seen["missing"]
     if not whole:
         cluster = seen["cluster"]
-        error = OneccError(
+        wrong = OneccError(
             params["url"],
             "%d Ray nodes with %d GPUs" % (len(params["expected"]), sum(node["gpus"] for node in params["expected"])),
             "%d with %s after %d s: %s"
             % (cluster["nodes_alive"], cluster["gpus_total"], waited, "; ".join(seen["missing"])),
             "See 'docker logs onecc-ray' on the nodes named.",
         )
-        module.fail_json(msg=str(error), **result)
+        module.fail_json(msg=str(wrong), **result)
     module.exit_json(changed=False, **result)
 
 

@@ -20,6 +20,7 @@ import time
 import types
 
 import pytest
+from ansible.module_utils.testing import patch_module_args
 
 HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent
@@ -121,6 +122,48 @@ def nobody():
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield "http://127.0.0.1:%d" % held.getsockname()[1]
+
+
+@pytest.fixture
+def run_module(tmp_path, capsys):
+    """Runs a module on these arguments, in this process; gives what it tells Ansible."""
+
+    def run(module, check_mode=False, **params):
+        params |= {"_ansible_check_mode": check_mode, "_ansible_remote_tmp": str(tmp_path)}
+        with patch_module_args(params), pytest.raises(SystemExit):
+            module.main()
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+@pytest.fixture
+def run_module_apart(tmp_path):
+    """The same in a process of its own, for what goes on in the background or needs another Python.
+
+    :param before: a line of Python that comes first
+    """
+
+    def run(name, check_mode=False, before="", **params):
+        params |= {"_ansible_check_mode": check_mode, "_ansible_remote_tmp": str(tmp_path)}
+        code = (
+            "import json, sys\n%s\nfrom ansible.module_utils.testing import patch_module_args\n"
+            "from ansible_collections.onecc.vllm.plugins.modules import %s\n"
+            "with patch_module_args(json.load(sys.stdin)): %s.main()"
+        ) % (before, name, name)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            input=json.dumps(params),
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.stdout, done.stderr
+        return json.loads(done.stdout), done.stdout + done.stderr
+
+    return run
 
 
 @pytest.fixture(scope="session")

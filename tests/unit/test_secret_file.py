@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-import json
+import functools
 import os
 import stat
-import subprocess
-import sys
 
 import pytest
 
@@ -20,29 +18,9 @@ OLD, GIVEN = "old-old-old-old-old", "given~given+given/given=="
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(run_module_apart):
     """The module itself, in a process of its own, as Ansible runs it."""
-
-    def start(check_mode=False, **params):
-        params["_ansible_check_mode"] = check_mode
-        params["_ansible_remote_tmp"] = str(tmp_path)
-        code = (
-            "import sys; from ansible.module_utils.testing import patch_module_args; import json\n"
-            "from ansible_collections.onecc.vllm.plugins.modules import secret_file\n"
-            "with patch_module_args(json.load(sys.stdin)): secret_file.main()"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            input=json.dumps(params),
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        return json.loads(done.stdout), done.stdout + done.stderr
-
-    return start
+    return functools.partial(run_module_apart, "secret_file")
 
 
 @pytest.mark.parametrize(

@@ -223,6 +223,12 @@ def test_whether_the_head_knows_this_ray(view, unknown):
             id="hangs",
         ),
         pytest.param(
+            [*SERVES, (50, {}), (51, {"left": {"x": "s"}}), (60, {"left": {"x": "s"}})],
+            [*GOES, ("stop", CLEARING), ("", CLEARING), ("", WAITING)],
+            "the engine ended with status 137",
+            id="ranks-are-demanded",
+        ),
+        pytest.param(
             [
                 *SERVES,
                 (50, {}),

@@ -9,6 +9,7 @@ import datetime
 import http.server
 import json
 import os
+import select
 import signal
 import socket
 import socketserver
@@ -52,24 +53,27 @@ class Program:
 
     def __init__(self, interval):
         self.interval = interval
-        self.ending = threading.Event()
-        self.alone = False
+        self.ending = self.alone = False
 
     def run(self):
         """Calls step() again and again, and stop() at the end."""
+        # A byte comes with each signal. A signal just before a wait for anything else would not end that wait.
+        here, there = socket.socketpair()
+        there.setblocking(False)
+        signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self.on_signal)
         signal.signal(signal.SIGHUP, self.on_signal)
         tell_systemd("READY=1")
-        while not self.ending.is_set():
+        while not self.ending:
             self.step()
             tell_systemd("WATCHDOG=1")
-            self.ending.wait(self.interval)
+            select.select([here], [], [], self.interval)
         if not self.alone:
             self.stop()
 
     def on_signal(self, number, _frame):
         self.alone = number == signal.SIGHUP
-        self.ending.set()
+        self.ending = True
 
     def step(self):
         raise NotImplementedError
@@ -109,7 +113,7 @@ class Status:
             def server_bind(self):
                 """Without the look-up of a name, which hangs where there is no name service."""
                 socketserver.TCPServer.server_bind(self)
-                self.server_name, self.server_port = self.server_address[:2]
+                self.server_name, self.server_port = address, self.socket.getsockname()[1]
 
             def handle_error(self, request, client_address):
                 """Clients that go away are no event."""

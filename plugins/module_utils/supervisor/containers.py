@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 
-try:
+ERRORS: tuple[type[Exception], ...] = ()
+# Where Ansible looks at this file, but does not run it, they may be missing.
+with contextlib.suppress(ImportError):
     import docker
     import requests
 
     ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException)
-except ImportError:
-    # Where Ansible looks at this file, but does not run it.
-    ERRORS = ()
 
 # Seconds for one answer of the engine.
 TIMEOUT = 20
@@ -45,11 +46,13 @@ class Container:
 
 
 class Containers:
-    """The engine's containers by name."""
+    """The engine's containers by name. Whatever is asked of an engine that does not answer is an EngineError."""
 
-    def __init__(self):
+    @functools.cached_property
+    def client(self):
+        """It asks the engine for its version, until that has been told."""
         try:
-            self.client = docker.from_env(timeout=TIMEOUT)
+            return docker.from_env(timeout=TIMEOUT)
         except ERRORS as error:
             raise EngineError(str(error)) from error
 

@@ -88,7 +88,7 @@ class Engine(Program):
     def __init__(self, settings):
         super().__init__(interval=0.5)
         self.settings = settings
-        self.containers = None
+        self.containers = Containers()
         self.group = Group(settings["start_timeout"], time.monotonic())
         self.probe = Probe(settings)
         self.started_at = None
@@ -123,7 +123,6 @@ class Engine(Program):
 
     def step(self):
         try:
-            self.containers = self.containers or Containers()
             container = self.containers.get(NAME)
         except EngineError as error:
             self.note("the container engine does not answer: %s" % error)
@@ -182,7 +181,6 @@ class Engine(Program):
         say("stop: the unit is stopped")
         self.group.enter("stopped", "the unit is stopped", time.monotonic())
         try:
-            self.containers = self.containers or Containers()
             container = self.containers.get(NAME)
             if container and container.running:
                 self.containers.stop(NAME, STOPPED)

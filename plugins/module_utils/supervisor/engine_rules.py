@@ -90,6 +90,9 @@ class Group:
             self.container_id, self.failures, self.failed_starts, self.not_before = container.id, 0, 0, now
         if self.phase == CLEARING:
             self.clear(view, now)
+            if view.left and not view.lacks:
+                # What is demanded now is lacking at the next look.
+                return ""
         if self.phase == WAITING:
             return self.wait(view, now)
         if self.phase in (STARTING, SERVING):

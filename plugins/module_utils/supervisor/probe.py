@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 import time
 import urllib.error
 import urllib.request
 
-try:
+# Where Ansible looks at this file, but does not run it, it may be missing.
+with contextlib.suppress(ImportError):
     import openai
-except ImportError:
-    # Where Ansible looks at this file, but does not run it.
-    openai = None
 
 # A long prompt is worked on for a while without a token for anybody: then the engine is busy, not dead. These count
 # the steps of the engine and the tokens it has read and written; while a long prompt is read in pieces they stand
@@ -164,7 +163,7 @@ class Probe:
         """Reads the engine's metrics while a completion takes its time."""
         url = re.sub(r"/v1/?$", "/metrics", self.settings["base_url"])
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        looked = 0
+        looked = 0.0
         while True:
             time.sleep(1)
             now, asked = time.monotonic(), self.verdict.asked_at

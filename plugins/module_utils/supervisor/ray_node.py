@@ -15,7 +15,7 @@ import time
 from ..ray_state import VIEWS, fetch_view, nodes_of, read_token
 from . import ray_rules
 from .base import OTHER_NODE, Poll, Program, Status, clock_time, read, say
-from .containers import Containers, EngineError
+from .containers import Container, Containers, EngineError
 
 NAME = "onecc-ray"
 # Kept over a restart of this program, and lost with the containers at a reboot.
@@ -42,9 +42,9 @@ class RayNode(Program):
         super().__init__(interval=1.0)
         self.settings = settings
         self.is_head = settings["head"]
-        self.containers = None
-        self.container = None
-        self.seen = (None, time.monotonic())
+        self.containers = Containers()
+        self.container: Container | None = None
+        self.seen: tuple[tuple | None, float] = (None, time.monotonic())
         self.lacking = ("", time.monotonic())
         self.unlisted_since = None
         self.head_reached = time.monotonic()
@@ -56,8 +56,8 @@ class RayNode(Program):
         self.action, self.reason = "", "the supervisor has just started"
         self.joined = self.remember()
         self.storage = Poll(self.look_at_storage, 3)
-        self.head = None if self.is_head else Poll(self.ask_head, 1)
-        self.ray = Poll(self.ask_ray, 2) if self.is_head else None
+        # The head asks its Ray for the nodes, the others ask the head.
+        self.asked = Poll(self.ask_ray, 2) if self.is_head else Poll(self.ask_head, 1)
         Status(settings["address"], settings["port"], self.report)
 
     # What is seen
@@ -120,8 +120,8 @@ class RayNode(Program):
         if self.is_head:
             told.update(
                 incarnation=self.incarnation,
-                nodes=self.ray.answer,
-                nodes_error=self.ray.why,
+                nodes=self.asked.answer,
+                nodes_error=self.asked.why,
                 demands=self.demands(),
                 members=self.settings["members"],
             )
@@ -146,7 +146,7 @@ class RayNode(Program):
         lacking = ray_rules.lacking(processes, self.is_head) if running else ""
         if lacking != self.lacking[0]:
             self.lacking = (lacking, now)
-        head = self.report("/")[1] if self.is_head else self.head.answer
+        head = self.report("/")[1] if self.is_head else self.asked.answer
         listed = (head or {}).get("nodes")
         address = self.settings["address"]
         unlisted = (
@@ -178,7 +178,6 @@ class RayNode(Program):
 
     def step(self):
         try:
-            self.containers = self.containers or Containers()
             view = self.look()
             action, reason = ray_rules.decide(view)
             self.act(view, action, reason)
@@ -200,7 +199,7 @@ class RayNode(Program):
                     self.leave(BROKEN)
             self.containers.start(NAME)
             self.container = self.containers.get(NAME)
-            if not self.is_head:
+            if self.container and not self.is_head:
                 self.keep({self.container.started_at: incarnation})
         elif action == "stop":
             self.leave(STOPPED)
@@ -224,7 +223,6 @@ class RayNode(Program):
         """systemctl stop, or the node goes down."""
         say("stop: the unit is stopped")
         try:
-            self.containers = self.containers or Containers()
             container = self.containers.get(NAME)
             if container and container.running:
                 self.leave(STOPPED)
