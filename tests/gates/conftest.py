@@ -6,6 +6,11 @@
 import pytest
 
 
+def pytest_collection_modifyitems(items):
+    """What takes longest comes first, so that the other tests can be done beside it."""
+    items.sort(key=lambda item: item.path.name != "test_sanity.py")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def unmeasured():
     """What the gates start is not there to run plugins/, and is faster without being measured."""
