@@ -17,7 +17,7 @@ import time
 
 NAME = "deployed.json"
 # Below the state folder: what changes while Ray and vLLM run, and what its own name says all of.
-PASSED_OVER = ["tmp", "cache", "download", "image", "tools-*"]
+PASSED_OVER = ["tmp", "cache", "download", "image", "tools-*", "processes/*.log*"]
 # Something that is kept where the engine keeps what it likes.
 KEPT_ELSEWHERE = ["cache/*.json"]
 UNITS = "/etc/systemd/system/onecc-*.service"

@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 try:
     import docker
     import requests
@@ -16,32 +14,10 @@ except ImportError:
     # Where Ansible looks at this file, but does not run it.
     ERRORS = ()
 
+from .runtime import Container, EngineError
+
 # Seconds for one answer of the engine.
 TIMEOUT = 20
-
-
-class EngineError(Exception):
-    """The container engine did not do what it was asked to."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Container:
-    """What counts of a container.
-
-    :param id: another one has another
-    :param status: created, running, exited, …
-    :param started_at: as the engine writes it: the same text is the same start
-    :param exit_code: of the last run
-    """
-
-    id: str
-    status: str
-    started_at: str
-    exit_code: int
-
-    @property
-    def running(self):
-        return self.status == "running"
 
 
 class Containers:

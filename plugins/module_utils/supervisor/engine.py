@@ -12,10 +12,10 @@ import time
 
 from ..ray_state import missing
 from .base import Poll, Program, Status, clock_time, read, say
-from .containers import Containers, EngineError
 from .engine_rules import CLEARING, Group, View
 from .probe import GIVEN_UP, Probe
 from .ray_node import DEMANDS
+from .runtime import EngineError, open_runtime
 
 NAME = "onecc-vllm"
 # Seconds that an engine gets to end: one that is broken, and one that an operator stops.
@@ -123,7 +123,7 @@ class Engine(Program):
 
     def step(self):
         try:
-            self.containers = self.containers or Containers()
+            self.containers = self.containers or open_runtime(self.settings)
             container = self.containers.get(NAME)
         except EngineError as error:
             self.note("the container engine does not answer: %s" % error)
@@ -182,7 +182,7 @@ class Engine(Program):
         say("stop: the unit is stopped")
         self.group.enter("stopped", "the unit is stopped", time.monotonic())
         try:
-            self.containers = self.containers or Containers()
+            self.containers = self.containers or open_runtime(self.settings)
             container = self.containers.get(NAME)
             if container and container.running:
                 self.containers.stop(NAME, STOPPED)

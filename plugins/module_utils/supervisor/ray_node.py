@@ -15,7 +15,7 @@ import time
 from ..ray_state import VIEWS, fetch_view, nodes_of, read_token
 from . import ray_rules
 from .base import OTHER_NODE, Poll, Program, Status, clock_time, read, say
-from .containers import Containers, EngineError
+from .runtime import EngineError, open_runtime
 
 NAME = "onecc-ray"
 # Kept over a restart of this program, and lost with the containers at a reboot.
@@ -178,7 +178,7 @@ class RayNode(Program):
 
     def step(self):
         try:
-            self.containers = self.containers or Containers()
+            self.containers = self.containers or open_runtime(self.settings)
             view = self.look()
             action, reason = ray_rules.decide(view)
             self.act(view, action, reason)
@@ -224,7 +224,7 @@ class RayNode(Program):
         """systemctl stop, or the node goes down."""
         say("stop: the unit is stopped")
         try:
-            self.containers = self.containers or Containers()
+            self.containers = self.containers or open_runtime(self.settings)
             container = self.containers.get(NAME)
             if container and container.running:
                 self.leave(STOPPED)
