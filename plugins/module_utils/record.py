@@ -105,7 +105,7 @@ def compare(told, seen, now=None):
 def write(state_dir, wish, notes, seen):
     """Writes the record, for root alone."""
     path = os.path.join(state_dir, NAME)
-    told = {"wish": wish, "notes": notes, "time": round(time.time()), "seen": seen}
+    told = {"wish": wish, "notes": notes, "time": int(time.time()), "seen": seen}
     with open(os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
         json.dump(told, stream, indent=1, sort_keys=True)
     os.replace(path + ".new", path)

@@ -115,6 +115,20 @@ def test_one_that_does_not_listen_is_ended(node, until):
     assert node.alive() == {}
 
 
+def test_shared_memory_of_killed_ones_goes(node, until):
+    """As vLLM's queues are: containers have a /dev/shm of their own, which goes with them."""
+    script = (
+        "from multiprocessing import shared_memory; import time;"
+        "print('has', shared_memory.SharedMemory(create=True, size=100).name, flush=True); time.sleep(1000)"
+    )
+    node.spec(sys.executable, "-c", script)
+    node.start(NAME)
+    name = until(lambda: re.search(r" has (\S+)\n", node.log()))[1]
+    assert os.path.exists("/dev/shm/" + name)
+    node.stop(NAME, 0)
+    assert not os.path.exists("/dev/shm/" + name)
+
+
 def test_one_that_stands_still_is_ended(node, until):
     node.spec("sleep", "1000")
     node.start(NAME)

@@ -29,6 +29,8 @@ RUN = "/run/onecc-processes"
 MARKER = "ONECC_PROCESS"
 # Seconds for a keeper to have started its process, and for killed processes to be gone.
 STARTING, KILLING = 20, 20
+# Of these, those that Python's own processes get to remove what killed ones have left in /dev/shm; then they end.
+TIDYING, TIDIER = 3, "multiprocessing.resource_tracker"
 # Seconds between two looks while something is awaited.
 LOOK = 0.05
 ENDED = "ZX"
@@ -124,11 +126,12 @@ def kill_all(start, keeper=None, seconds=KILLING):
 
     :return: the numbers of those that are still there after some seconds
     """
-    end = time.monotonic() + seconds
+    begin = time.monotonic()
     while left := [pid for pid, state in members(start, keeper).items() if state not in ENDED]:
-        if time.monotonic() > end:
+        waited = time.monotonic() - begin
+        if waited > seconds:
             return left
-        kill(left)
+        kill(pid for pid in left if waited > TIDYING or TIDIER not in command_of(pid))
         time.sleep(LOOK)
     return []
 
