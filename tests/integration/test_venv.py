@@ -29,10 +29,9 @@ def pair(lab):
 
 
 def fingerprint(pair):
-    """What a deployment could change, without what running Ray and vLLM write themselves."""
-    written = ("/var/lib/onecc/cache/", "/var/lib/onecc/processes/", "__pycache__")
-    logs = {line for line in pair.fingerprint() if any(part in line for part in written) and ".json" not in line}
-    return pair.fingerprint() - logs
+    """What a deployment could change, without what running Ray and vLLM write themselves, and the record of it."""
+    written = ("/var/lib/onecc/cache/home/", ".log ", "__pycache__", "/var/lib/onecc/deployed.json")
+    return {line for line in pair.fingerprint() if not any(part in line for part in written)}
 
 
 def test_deploy(pair):
@@ -149,6 +148,28 @@ def test_a_killed_rank_heals(pair):
     pair.note("venv_killed_rank_s", round(time.monotonic() - begin, 1))
     after = pair.all_processes()
     assert [after[node]["onecc-ray"] for node in pair.nodes] == [before[node]["onecc-ray"] for node in pair.nodes]
+
+
+def test_a_flag_that_vllm_does_not_know(pair):
+    """Is named, from the log of the process; what served before serves again."""
+    before = pair.all_processes()
+    play = pair.play("deploy", vllm_serve_args={"no-such-flag": 1}, **VENV)
+    assert play.rc != 0
+    for words in [
+        "What went wrong: vLLM does not know a flag, or not its value (flag), on node00.",
+        "unrecognized arguments: --no-such-flag",
+        "in node00/onecc-vllm.log:",
+        "What served before serves again.",
+    ]:
+        assert words in " ".join(play.text.split()), play.text
+    assert pair.ask().choices[0].finish_reason == "stop"
+    # By the same files; Ray is started anew with the settings that it had.
+    after = pair.all_processes()
+    for node in pair.nodes:
+        assert {name: seen[0] for name, seen in after[node].items()} == {
+            name: seen[0] for name, seen in before[node].items()
+        }
+    assert pair.on("node00", "ls /var/lib/onecc /var/lib/onecc/processes | grep previous", check=False) == ""
 
 
 def test_teardown(pair):

@@ -115,18 +115,24 @@ def test_one_that_does_not_listen_is_ended(node, until):
     assert node.alive() == {}
 
 
-def test_shared_memory_of_killed_ones_goes(node, until):
+@pytest.mark.parametrize("first", ["process", "keeper"])
+def test_shared_memory_of_killed_ones_goes(node, until, first):
     """As vLLM's queues are: containers have a /dev/shm of their own, which goes with them."""
     script = (
-        "from multiprocessing import shared_memory; import time;"
-        "print('has', shared_memory.SharedMemory(create=True, size=100).name, flush=True); time.sleep(1000)"
+        "from multiprocessing import resource_tracker, shared_memory; import os, time;"
+        "held = shared_memory.SharedMemory(create=True, size=100); print('has', held.name, flush=True);"
+        # Python's own help is killed, too, as vLLM kills all that it has started.
+        "os.kill(resource_tracker._resource_tracker._pid, 9); time.sleep(1000)"
     )
     node.spec(sys.executable, "-c", script)
     node.start(NAME)
-    name = until(lambda: re.search(r" has (\S+)\n", node.log()))[1]
-    assert os.path.exists("/dev/shm/" + name)
+    path = "/dev/shm/" + until(lambda: re.search(r" has (\S+)\n", node.log()))[1]
+    until(lambda: path in processes.read_json(node.state_file(NAME))["shared"])
+    assert os.path.exists(path)
+    if first == "keeper":
+        os.kill(node.keeper(NAME), signal.SIGKILL)
     node.stop(NAME, 0)
-    assert not os.path.exists("/dev/shm/" + name)
+    assert not os.path.exists(path)
 
 
 def test_one_that_stands_still_is_ended(node, until):

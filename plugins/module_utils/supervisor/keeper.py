@@ -27,7 +27,7 @@ import subprocess
 import sys
 import time
 
-from .processes import MARKER, kill_all, read_stat, write_json
+from .processes import MARKER, kill_all, members, read_stat, remove_shared, shared_files, write_json
 
 # prctl(2)
 PR_SET_PDEATHSIG, PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 23, 24, 36, 38
@@ -44,6 +44,8 @@ CAPABILITIES = [
 # fmt: on
 # A line of a log that is longer is cut into several.
 LONGEST = 1 << 16
+# Seconds between two looks at the shared memory that the process and its descendants use.
+SHARED = 5
 # Seconds for which what is still in the pipe is awaited once the process has ended.
 DRAINING = 2
 
@@ -158,6 +160,7 @@ class Keeper:
             "keeper": os.getpid(),
             "keeper_ticks": read_stat(os.getpid())[2],
             "exit_code": 0,
+            "shared": [],
         }
         self.log = Log(self.spec["log"], self.spec["log_size"], self.spec["log_files"])
         self.output, self.input = os.pipe()
@@ -204,13 +207,24 @@ class Keeper:
             self.log.add(data)
         return bool(data)
 
+    def look_at_shared(self):
+        """Notes files in /dev/shm, to remove them in place of processes that are killed."""
+        found = shared_files(members(self.marker, os.getpid()))
+        if not found <= set(self.state["shared"]):
+            self.state["shared"] = sorted(found.union(self.state["shared"]))
+            write_json(self.state_file, self.state)
+
     def keep(self):
         # A child that ends wakes select up.
         waker, alarm = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(alarm, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         watched = [self.output, waker]
+        looked = time.monotonic()
         while not self.reap():
+            if time.monotonic() - looked > SHARED:
+                self.look_at_shared()
+                looked = time.monotonic()
             ready = select.select(watched, [], [], 1)[0]
             if waker in ready:
                 os.read(waker, 1024)
@@ -219,12 +233,14 @@ class Keeper:
                 watched = [waker]
         signal.set_wakeup_fd(-1)
         self.main = None
+        self.look_at_shared()
         kill_all(self.marker, os.getpid())
         end = time.monotonic() + DRAINING
         while self.output in watched and time.monotonic() < end and self.read(0.1):
             pass
         self.log.close()
         self.reap()
+        remove_shared(self.state)
         write_json(self.state_file, dict(self.state, status="exited", finished_at=stamp()))
 
 

@@ -29,8 +29,6 @@ RUN = "/run/onecc-processes"
 MARKER = "ONECC_PROCESS"
 # Seconds for a keeper to have started its process, and for killed processes to be gone.
 STARTING, KILLING = 20, 20
-# Of these, those that Python's own processes get to remove what killed ones have left in /dev/shm; then they end.
-TIDYING, TIDIER = 3, "multiprocessing.resource_tracker"
 # Seconds between two looks while something is awaited.
 LOOK = 0.05
 ENDED = "ZX"
@@ -126,14 +124,30 @@ def kill_all(start, keeper=None, seconds=KILLING):
 
     :return: the numbers of those that are still there after some seconds
     """
-    begin = time.monotonic()
+    end = time.monotonic() + seconds
     while left := [pid for pid, state in members(start, keeper).items() if state not in ENDED]:
-        waited = time.monotonic() - begin
-        if waited > seconds:
+        if time.monotonic() > end:
             return left
-        kill(pid for pid in left if waited > TIDYING or TIDIER not in command_of(pid))
+        kill(left)
         time.sleep(LOOK)
     return []
+
+
+def shared_files(pids):
+    """The files of shared memory that processes use: killed ones leave them behind, and no container goes with them."""
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(OSError), open("/proc/%d/maps" % pid, encoding="utf-8", errors="replace") as stream:
+            paths = [line.rstrip("\n").split(None, 5)[5] for line in stream if " /dev/shm/" in line]
+            found.update(path for path in paths if not path.endswith(" (deleted)"))
+    return found
+
+
+def remove_shared(state):
+    """Removes what the keeper has noted of that."""
+    for path in state.get("shared", []):
+        with contextlib.suppress(OSError):
+            os.unlink(path)
 
 
 def root_of_package():
@@ -242,6 +256,7 @@ class Processes:
                 # One that hangs, as with its log on a disk that does not answer.
                 kill([keeper])
             time.sleep(LOOK)
+        remove_shared(read_json(self.state_file(name)) or {})
 
 
 def execute(spec_file, argv):
