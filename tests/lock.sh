@@ -15,5 +15,7 @@ torch=(--torch-backend cpu)
 compile --universal --python-version 3.11 requirements/dev.in -o requirements/dev.txt
 compile --universal --python-version 3.10 --no-build roles/env_setup/files/tools-requirements.in \
   -o roles/env_setup/files/tools-requirements.txt
+compile --universal --python-version 3.10 --no-build roles/env_setup/files/venv-requirements.in \
+  -o roles/env_setup/files/venv-requirements.txt
 lab serving
 lab model

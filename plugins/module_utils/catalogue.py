@@ -60,7 +60,19 @@ CAUSES = [
         "the nodes' clocks differ",
         "Run a time service on every node (chrony or systemd-timesyncd).",
     ),
-    # Engine and image.
+    # Engine and image, and what stands for them.
+    Cause(
+        "runtime",
+        "no deployment with another cluster_runtime",
+        "a node runs what was deployed with another cluster_runtime",
+        "Take that down first (playbook teardown, which keeps weights and images), or set cluster_runtime to it.",
+    ),
+    Cause(
+        "python",
+        "same Python on every node",
+        "the nodes have no Python in common",
+        "Set cluster_venv_python to one that every node has at the same path in the same version, or install it.",
+    ),
     Cause(
         "engine",
         "container engine answers",
@@ -299,7 +311,8 @@ CAUSES = [
         "shm",
         "/dev/shm of the containers",
         "/dev/shm of the containers is too small",
-        "Raise cluster_container_shm_size; it must not exceed the memory of the node.",
+        "Raise cluster_container_shm_size; it must not exceed the memory of the node. Without containers the node's own"
+        " counts (mount -o remount,size=16G /dev/shm).",
         (
             r"Error while creating shared memory segment /dev/shm",
             r"/dev/shm.*No space left on device",

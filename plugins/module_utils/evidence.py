@@ -20,6 +20,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -30,6 +31,7 @@ import urllib.request
 from .errors import OneccError
 from .ray_state import read_token
 from .redact import MASK, is_secret, redact
+from .supervisor.processes import Processes, read_json
 
 MIB = 1024 * 1024
 ENGINE, RAY = "onecc-vllm", "onecc-ray"
@@ -62,6 +64,8 @@ COMMANDS = {
     "nvidia-smi.txt": ["nvidia-smi"],
     "nvidia-smi-q.txt": ["nvidia-smi", "-q"],
 }
+# Those that ask the Docker Engine, which nodes without containers need not have.
+OF_DOCKER = ("docker-version.txt", "docker-ps.txt", "docker-images.txt", RAY_LOG, ENGINE_LOG, "journal-docker.txt")
 FILES = {
     "os-release.txt": "/usr/lib/os-release",
     "mounts.txt": "/proc/self/mounts",
@@ -319,6 +323,7 @@ class Collection:
             "address": "",
             "engine": {"version": "", "error": ""},
             "containers": {},
+            "without_containers": False,
             "ray_nodes": None,
             "ray_error": "",
             "disks": [],
@@ -380,6 +385,35 @@ class Collection:
         self.state["containers"][container] = container_state(text)
         self.add(container + ".inspect.json", hide_environment(text))
 
+    def describe(self, process, folder):
+        """Takes what is known of a process that runs without a container, and the end of what it wrote."""
+        processes = Processes(folder)
+        spec, found = read_json(processes.spec_file(process)), processes.get(process)
+        if found is None or spec is None:
+            return
+        noted = read_json(processes.state_file(process)) or {}
+        self.state["address"] = spec["env"].get("VLLM_HOST_IP") or self.state["address"]
+        self.state["containers"][process] = {
+            "status": found.status,
+            "exit_code": found.exit_code,
+            "oom_killed": False,
+            "error": "",
+            "started_at": found.started_at,
+            "finished_at": noted.get("finished_at", ""),
+            "restarts": 0,
+            "image_id": "",
+        }
+        spec["env"] = {name: MASK if is_secret(name, value) else value for name, value in spec["env"].items()}
+        spec["argv"] = hide_arguments(spec["argv"])
+        self.add(process + ".inspect.json", json.dumps({"spec": spec, "state": noted}, indent=2) + "\n")
+        # The newest file may have just been begun.
+        tail, written = Tail(self.limit), None
+        for path in (spec["log"] + ".1", spec["log"]):
+            with contextlib.suppress(OSError):
+                text, written = read_file(path, self.limit)
+                tail.add(text.encode())
+        self.add(process + ".log", tail.text(), written)
+
     def copy(self, name, path):
         """Takes the end of a file."""
         try:
@@ -414,16 +448,28 @@ def collect(collection, state_dir, dashboard_url="", token_file=""):
     """
     state = collection.state
     collection.secrets += read_secrets(state_dir)
-    for container in CONTAINERS:
-        collection.inspect(container)
-    answers = {name: collection.ask(name, argv) for name, argv in COMMANDS.items()}
-    state["engine"] = engine_state(*answers["docker-version.txt"])
+    processes = os.path.join(state_dir, "processes")
+    state["without_containers"] = os.path.isdir(processes)
+    if state["without_containers"]:
+        for process in CONTAINERS:
+            collection.describe(process, processes)
+    else:
+        for container in CONTAINERS:
+            collection.inspect(container)
+    left_out = OF_DOCKER if state["without_containers"] else ()
+    answers = {name: collection.ask(name, argv) for name, argv in COMMANDS.items() if name not in left_out}
+    if not left_out:
+        state["engine"] = engine_state(*answers["docker-version.txt"])
     state["listeners"] = parse_listeners(answers["listeners.txt"][0])
     # Local folders alone: a shared file system that is nearly full is no trouble, and one that hangs takes long.
     folders = [folder for folder in ("/", "/var/lib/docker", state_dir) if os.path.isdir(folder)]
     state["disks"] = parse_df(run(["df", "-P", *folders], collection.timeout, MIB)[0])
     if dashboard_url:
-        collection.ask("ray-status.txt", ["docker", "exec", RAY, "timeout", str(collection.timeout), "ray", "status"])
+        beside = ["docker", "exec", RAY]
+        if state["without_containers"]:
+            program = os.path.join(state_dir, "supervisor-ray.pyz")
+            beside = [sys.executable, program, "exec", os.path.join(processes, RAY + ".json")]
+        collection.ask("ray-status.txt", [*beside, "timeout", str(collection.timeout), "ray", "status"])
         try:
             state["ray_nodes"] = read_ray_nodes(dashboard_url, read_token(token_file), collection.timeout)
         except (OSError, ValueError, LookupError, TypeError, urllib.error.URLError) as error:

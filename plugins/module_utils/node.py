@@ -10,6 +10,8 @@ import os
 import re
 import shutil
 
+from .supervisor.processes import Processes
+
 ADDRESS_COMMAND = ["ip", "-json", "-4", "address", "show"]
 ROUTE_COMMAND = ["ip", "-json", "-4", "route", "show", "default"]
 # The kernel writes spaces and the like in mount points as octal numbers.
@@ -113,6 +115,58 @@ def read_image(run, name):
     ident, env = output.strip().split(" ", 1)
     variables = dict(word.split("=", 1) for word in json.loads(env) or [] if "=" in word)
     return {"image_id": ident, "image_cuda": variables.get("CUDA_VERSION", "")}
+
+
+def read_environment(folder):
+    """What stands in for an image where there are no containers: the digest of an environment that this node can run.
+
+    :param folder: a Python environment on shared storage; digest is written last, when all is installed
+    """
+    try:
+        ident = read_text(os.path.join(folder, "digest")).strip()
+        settings = read_text(os.path.join(folder, "pyvenv.cfg"))
+    except OSError:
+        return {"image_id": "", "image_cuda": ""}
+    # It links to an interpreter of the node: another version, or none, does not find what is installed.
+    python = os.path.realpath(os.path.join(folder, "bin/python"))
+    version = re.search(r"^version(?:_info)?\s*=\s*(\d+\.\d+)", settings, re.MULTILINE)
+    named = re.search(r"python(\d+\.\d+)$", python)
+    fits = os.access(python, os.X_OK) and not (version and named and version[1] != named[1])
+    return {"image_id": ident if fits else "", "image_cuda": ""}
+
+
+def read_interpreter(run, program):
+    """A Python by its name: where it is and its version, or in error why there is none."""
+    found = {"path": "", "version": "", "error": ""}
+    if not program:
+        return found
+    path = shutil.which(program)
+    if not path:
+        return dict(found, error="%s is not there" % program)
+    status, output, errors = run([path, "-c", "import platform; print(platform.python_version())"])
+    if status != 0:
+        return dict(found, path=path, error=first_line(errors))
+    return dict(found, path=path, version=output.strip())
+
+
+def read_runtime(state_dir):
+    """What the collection has deployed on the node before: docker, venv, or nothing."""
+    if not state_dir:
+        return ""
+    try:
+        settings = json.loads(read_text(os.path.join(state_dir, "supervisor-ray.json")))
+    except (OSError, ValueError):
+        return ""
+    return settings.get("runtime", "docker")
+
+
+def running_processes(state_dir):
+    """The collection's own processes that run without containers: name to ID."""
+    if not state_dir:
+        return {}
+    processes = Processes(os.path.join(state_dir, "processes"))
+    found = {name: processes.get(name) for name in ("onecc-ray", "onecc-vllm")}
+    return {name: each.id for name, each in found.items() if each and each.running}
 
 
 def parse_mtus(output):

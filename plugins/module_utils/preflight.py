@@ -11,7 +11,8 @@ A node is a dictionary:
 - gpus: how many Ray shall use
 - ports: dictionary from port to what it is for, those that must be free
 - container: how containers are run: shm_size and object_store in bytes, memlock, ipc_lock and privileged as booleans,
-  hca (the beginning of adapters' names), env (what the user sets for them), image (its name)
+  hca (the beginning of adapters' names), env (what the user sets for them), image (its name), runtime (docker, or venv
+  for processes without containers, which use an environment on shared storage)
 - shared_dir, proof_error (why the head could not make a file there, else empty)
 - model: error (why it cannot be served, else empty), told (what it is), load_bytes (what a node reads to load it); None
   when it was not looked at
@@ -114,7 +115,22 @@ def check_os(node, _limits):
     return [row("os", node["name"], OK, name)]
 
 
+def without_containers(node):
+    return node["container"]["runtime"] == "venv"
+
+
+def check_runtime(node, _limits):
+    """What runs in containers cannot become what runs without, or the other way round, by a deployment."""
+    wanted, found = node["container"]["runtime"], node["node"]["runtime"]
+    if found in ("", wanted):
+        return []
+    words = "no deployment with another cluster_runtime than %s" % wanted
+    return [row("runtime", node["name"], FAIL, "one with %s" % found, words)]
+
+
 def check_engine(node, _limits):
+    if without_containers(node):
+        return [row("engine", node["name"], OK, "not needed: cluster_runtime is venv")]
     engine = node["node"]["engine"]
     if engine["version"]:
         return [row("engine", node["name"], OK, "Docker %s" % engine["version"])]
@@ -137,7 +153,7 @@ def check_gpus(node, _limits):
     if not found:
         return rows
     engine = here["engine"]
-    if engine["version"]:
+    if engine["version"] and not without_containers(node):
         able = "nvidia" in engine["runtimes"] or engine["gpu_hook"]
         words = "NVIDIA's" if able else ", ".join(engine["runtimes"])
         rows.append(row("nvidia-runtime", name, OK if able else FAIL, words, "NVIDIA's runtime"))
@@ -330,7 +346,11 @@ def check_storage(node, limits):
 
 def check_disks(node, limits):
     rows = []
-    images = node["node"]["engine"]["root"]
+    images = None if without_containers(node) else node["node"]["engine"]["root"]
+    shared = node["node"]["shared"]
+    if images is None and not node["node"]["image_id"] and shared["exists"] and shared["free"] < limits["image_disk"]:
+        wanted = "in %s %s free for the environment" % (node["shared_dir"], human(limits["image_disk"]))
+        rows.append(row("disk", node["name"], FAIL, "%s free" % human(shared["free"]), wanted))
     for path, disk in sorted(node["node"]["disks"].items()):
         need = limits["image_disk"] if path == images and not node["node"]["image_id"] else limits["disk"]
         if disk["used_percent"] > limits["disk_percent"] or disk["free"] < need:
@@ -345,14 +365,17 @@ def check_memory(node, _limits):
     name, memory, container = node["name"], node["node"]["memory"], node["container"]
     need = container["object_store"] + SHM_FOR_EACH_GPU * max(node["gpus"], 1)
     rows = []
-    if container["shm_size"] < need:
+    size, whose = container["shm_size"], "cluster_container_shm_size"
+    if without_containers(node):
+        size, whose = node["node"]["shm"], "the node's /dev/shm"
+    if size < need:
         wanted = "at least %s for %d GPUs and Ray's object store" % (human(need), node["gpus"])
-        rows.append(row("shm", name, FAIL, "cluster_container_shm_size %s" % human(container["shm_size"]), wanted))
-    elif container["shm_size"] > memory["total"]:
-        found = "%s of %s memory" % (human(container["shm_size"]), human(memory["total"]))
+        rows.append(row("shm", name, FAIL, "%s %s" % (whose, human(size)), wanted))
+    elif size > memory["total"]:
+        found = "%s of %s memory" % (human(size), human(memory["total"]))
         rows.append(row("shm", name, FAIL, found, "less than the node's memory"))
     else:
-        rows.append(row("shm", name, OK, human(container["shm_size"])))
+        rows.append(row("shm", name, OK, human(size)))
     # With our engine running, what it holds is not missing.
     short = memory["available"] < need and not node["node"]["engine"]["containers"]
     found = "%s available of %s" % (human(memory["available"]), human(memory["total"]))
@@ -412,6 +435,20 @@ def compare_images(nodes, _limits):
     missing = [node["name"] for node in nodes if node["name"] not in have]
     found = "not yet on %s" % ", ".join(missing) if missing else next(iter(short.values()))
     return [row("image-same", CLUSTER, OK, found)]
+
+
+def compare_pythons(nodes, _limits):
+    """The environment on shared storage is made by the head, and links to an interpreter that every node must have."""
+    if not without_containers(nodes[0]):
+        return []
+    kinds: dict[str, list[str]] = {}
+    for node in nodes:
+        python = node["node"]["interpreter"]
+        kinds.setdefault(python["error"] or "%(version)s at %(path)s" % python, []).append(node["name"])
+    if len(kinds) == 1 and not nodes[0]["node"]["interpreter"]["error"]:
+        return [row("python", CLUSTER, OK, next(iter(kinds)))]
+    found = "; ".join("%s: %s" % (", ".join(names), kind) for kind, names in kinds.items())
+    return [row("python", CLUSTER, FAIL, found, "the same one on every node")]
 
 
 def compare_infiniband(nodes, _limits):
@@ -484,6 +521,7 @@ def compare_model(nodes, _limits):
 
 NODE_CHECKS = [
     check_os,
+    check_runtime,
     check_engine,
     check_gpus,
     check_infiniband,
@@ -500,6 +538,7 @@ CLUSTER_CHECKS = [
     compare_gpus,
     compare_mtus,
     compare_images,
+    compare_pythons,
     compare_infiniband,
     compare_fabric,
     compare_model,

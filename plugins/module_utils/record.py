@@ -17,7 +17,7 @@ import time
 
 NAME = "deployed.json"
 # Below the state folder: what changes while Ray and vLLM run, and what its own name says all of.
-PASSED_OVER = ["tmp", "cache", "download", "image", "tools-*"]
+PASSED_OVER = ["tmp", "cache", "download", "image", "tools-*", "processes/*.log*"]
 # Something that is kept where the engine keeps what it likes.
 KEPT_ELSEWHERE = ["cache/*.json"]
 UNITS = "/etc/systemd/system/onecc-*.service"
@@ -105,7 +105,7 @@ def compare(told, seen, now=None):
 def write(state_dir, wish, notes, seen):
     """Writes the record, for root alone."""
     path = os.path.join(state_dir, NAME)
-    told = {"wish": wish, "notes": notes, "time": round(time.time()), "seen": seen}
+    told = {"wish": wish, "notes": notes, "time": int(time.time()), "seen": seen}
     with open(os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
         json.dump(told, stream, indent=1, sort_keys=True)
     os.replace(path + ".new", path)

@@ -13,6 +13,8 @@ description:
   - A container that is to be replaced keeps its file system, its settings and the namespaces that it shares under the
     name with C(-previous) behind it, until the new one has proven itself.
   - Works with containers that do not run. Every state can be asked for again and again, and after an interruption.
+  - Where processes run without containers, all that belongs to one of them are files, see the module
+    M(onecc.vllm.process_spec).
 options:
   containers:
     description: The containers.
@@ -37,6 +39,11 @@ options:
     type: str
     required: true
     choices: [kept, restored, forgotten]
+  runtime:
+    description: What they run in. With V(venv) there are files alone, and nothing to keep.
+    type: str
+    default: docker
+    choices: [docker, venv]
 attributes:
   check_mode:
     description: Can run in check_mode and return changed status prediction without modifying the target.
@@ -78,7 +85,7 @@ BEHIND = "-previous"
 class Generations:
     """A container and the one before it. Each method gives the steps that are left to do.
 
-    :param run: function that runs argv and returns (status, output, errors)
+    :param run: function that runs argv and returns (status, output, errors); None where there are no containers
     """
 
     def __init__(self, name, files, run):
@@ -86,6 +93,8 @@ class Generations:
         self.current, self.previous = self.is_there(name), self.is_there(name + BEHIND)
 
     def is_there(self, name):
+        if self.run is None:
+            return False
         argv = ["docker", "ps", "--all", "--quiet", "--filter", "name=^/?%s$" % name]
         return bool(self.run(argv, check_rc=True)[1].strip())
 
@@ -130,12 +139,14 @@ def main():
                 },
             },
             "state": {"type": "str", "required": True, "choices": ["kept", "restored", "forgotten"]},
+            "runtime": {"type": "str", "default": "docker", "choices": ["docker", "venv"]},
         },
         supports_check_mode=True,
     )
     names = []
+    run = module.run_command if module.params["runtime"] == "docker" else None
     for container in module.params["containers"]:
-        generations = Generations(container["name"], container["files"], module.run_command)
+        generations = Generations(container["name"], container["files"], run)
         steps = getattr(generations, module.params["state"])()
         if steps:
             names.append(container["name"])

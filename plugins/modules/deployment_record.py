@@ -72,7 +72,8 @@ def main():
     )
     params = module.params
     told = record.read(params["state_dir"])
-    seen = record.look(module.run_command, params["state_dir"], node.read_engine(module.run_command)["containers"])
+    running = node.read_engine(module.run_command)["containers"] | node.running_processes(params["state_dir"])
+    seen = record.look(module.run_command, params["state_dir"], running)
     changed = (told.get("wish"), told.get("notes"), told.get("seen")) != (params["wish"], params["notes"], seen)
     # An unchanged one is written again, too: from now on it is valid for as long as a new one.
     if not module.check_mode:

@@ -28,7 +28,10 @@ options:
     description: A file in the shared folder that another node has made, to see whether it is there.
     type: path
   image:
-    description: The serving image, by name.
+    description: The serving image, by name; or the folder of a Python environment that is used in place of one.
+    type: str
+  interpreter:
+    description: The Python that such an environment is made with.
     type: str
   paths:
     description: Files or folders of which to tell whether they exist.
@@ -41,7 +44,7 @@ options:
     elements: path
     default: []
   state_dir:
-    description: The folder with the record of the last deployment, see M(onecc.vllm.deployment_record).
+    description: The folder with all that was deployed, and the record of that, see M(onecc.vllm.deployment_record).
     type: path
 """
 
@@ -167,7 +170,7 @@ infiniband:
   sample: true
 engine:
   description: The Docker Engine's version, or why it does not answer; its data folder, runtimes, and those of the
-    collection's containers that run.
+    collection's containers that run, or processes in their place.
   returned: always
   type: dict
   sample:
@@ -177,8 +180,23 @@ engine:
     gpu_hook: true
     runtimes: [io.containerd.runc.v2, nvidia, runc]
     containers: {onecc-ray: 0f5ed1e5b4d2a40f0d3d4ad4b9c3e8f5c3a4f9b01c7e4b7a2f1d6c8e9a0b1c2d}
+runtime:
+  description: What the collection has deployed before, V(docker) or V(venv). Empty if nothing.
+  returned: always
+  type: str
+  sample: docker
+interpreter:
+  description: Where O(interpreter) is, its version, or why there is none.
+  returned: always
+  type: dict
+  sample: {path: /usr/bin/python3, version: 3.12.3, error: ''}
+shm:
+  description: The size of the node's own /dev/shm in bytes.
+  returned: always
+  type: int
+  sample: 951335116800
 image_id:
-  description: The ID of O(image) in the engine. Empty if it is not there.
+  description: The ID of O(image) in the engine, or of an environment that this node can run. Empty if it is not there.
   returned: always
   type: str
   sample: sha256:f4c1edef0b2d2a1cbd5b8fa11f7df2e4ac40a8cf9a5f8e43c4d7b0cbb18f0a6c
@@ -224,10 +242,18 @@ record:
 import glob
 import importlib.util
 import os
+import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.onecc.vllm.plugins.module_utils import gpu, node, record
+
+
+def image(name, engine, run):
+    """The image, or the environment in its place."""
+    if name.startswith("/"):
+        return node.read_environment(name)
+    return node.read_image(run, name if engine["version"] else "")
 
 
 def read(params, run):
@@ -236,6 +262,7 @@ def read(params, run):
     interfaces = node.parse_interfaces(addresses)
     interface = params["interface"] or node.parse_default_interface(run(node.ROUTE_COMMAND, check_rc=True)[1])
     engine = node.read_engine(run)
+    engine["containers"].update(node.running_processes(params["state_dir"]))
     gpus = gpu.read_gpus(run)
     listeners = node.parse_listeners(run(node.LISTENER_COMMAND, check_rc=True)[1])
     for process in listeners + [process for each in gpus["gpus"] for process in each["processes"]]:
@@ -264,13 +291,16 @@ def read(params, run):
         infiniband_ports=gpu.read_infiniband(),
         xids=gpu.parse_xids(run(gpu.KERNEL_COMMAND)[1]) if gpus["gpus"] else [],
         engine=engine,
+        runtime=node.read_runtime(params["state_dir"]),
+        interpreter=node.read_interpreter(run, params["interpreter"]),
+        shm=shutil.disk_usage("/dev/shm").total if os.path.isdir("/dev/shm") else 0,
         python_apt=importlib.util.find_spec("apt") is not None,
         python_requests=importlib.util.find_spec("requests") is not None,
         python_venv=importlib.util.find_spec("ensurepip") is not None,
         shared=node.read_shared(params["shared_dir"], params["probe"]),
         paths={path: os.path.exists(path) for path in params["paths"]},
         record=read_record(params["state_dir"], run, engine["containers"]),
-        **node.read_image(run, params["image"] if engine["version"] else ""),
+        **image(params["image"] or "", engine, run),
     )
 
 
@@ -287,6 +317,7 @@ def main():
             "shared_dir": {"type": "path", "required": True},
             "probe": {"type": "path"},
             "image": {"type": "str"},
+            "interpreter": {"type": "str"},
             "paths": {"type": "list", "elements": "path", "default": []},
             "disks": {"type": "list", "elements": "path", "default": []},
             "state_dir": {"type": "path"},

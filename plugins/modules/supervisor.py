@@ -98,9 +98,12 @@ from ansible_collections.onecc.vllm.plugins.module_utils.supervisor import (
     containers,
     engine,
     engine_rules,
+    keeper,
     probe,
+    processes,
     ray_node,
     ray_rules,
+    runtime,
 )
 from ansible_collections.onecc.vllm.plugins.module_utils.supervisor import (
     main as entry,
@@ -109,7 +112,10 @@ from ansible_collections.onecc.vllm.plugins.module_utils.supervisor.files import
 from ansible_collections.onecc.vllm.plugins.module_utils.zipapp import pack, read_source
 
 # All that the programs consist of. Ansible brings to the node what is imported here.
-MODULES = [errors, ray_state, supervisor, base, containers, engine, engine_rules, entry, probe, ray_node, ray_rules]
+MODULES = [
+    errors, ray_state, supervisor, base, containers, engine, engine_rules, entry, keeper, probe, processes, ray_node,
+    ray_rules, runtime,
+]  # fmt: skip
 
 UNITS = "/etc/systemd/system"
 

@@ -19,6 +19,7 @@ ORDER = [
     "test_security",
     "test_teardown",
     "test_model_download",
+    "test_venv",
 ]
 
 

@@ -137,6 +137,19 @@ class Lab:
     def all_containers(self):
         return {node: self.containers(node) for node in self.nodes}
 
+    def processes(self, node):
+        """The processes that run on a node without containers: name to ID and time of start."""
+        listed = self.on(node, "cat /run/onecc-processes/*.json", check=False)
+        states = [json.loads(text) for text in listed.replace("}{", "}\n{").splitlines()]
+        return {
+            state["start"].partition(":")[0]: (state["id"], state["started_at"])
+            for state in states
+            if state["status"] == "running"
+        }
+
+    def all_processes(self):
+        return {node: self.processes(node) for node in self.nodes}
+
     def fingerprint(self):
         """All that a deployment could change, as lines: containers, images, files of nodes and shared storage."""
         # What running Ray and vLLM write themselves is not a change of ours.
@@ -238,6 +251,13 @@ class Lab:
 def when(event):
     """The time of an event of ansible-runner, in seconds since the epoch."""
     return datetime.datetime.fromisoformat(event["created"]).timestamp()
+
+
+def wait_for(what, seconds=60):
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "waited %d s in vain" % seconds
+        time.sleep(0.1)
 
 
 def make(target, **env):

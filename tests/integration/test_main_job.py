@@ -222,7 +222,7 @@ CONTAINER = """
     - ansible.builtin.include_role:
         name: onecc.vllm.cluster
         tasks_from: "{{ item }}"
-      loop: [container, container]
+      loop: [process, process]
       vars:
         cluster_container_name: try-hardware
         cluster_container_state: present

@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from lab import MODEL, ROOT, SHARED
+from lab import MODEL, ROOT, SHARED, wait_for
 from lab_hub import CACHE, ENDPOINT, Hub, model, on_disk, spread
 
 REPO = "lab/spread"
@@ -82,13 +82,6 @@ def is_whole():
     """Whether the snapshot shows exactly the bytes that the hub has."""
     root, source = FOLDER / "snapshots" / commit(), CACHE / "models" / REPO
     return snapshot() == CHOSEN and all((root / n).read_bytes() == (source / n).read_bytes() for n in CHOSEN)
-
-
-def wait_for(what, seconds=60):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited %d s in vain" % seconds
-        time.sleep(0.1)
 
 
 class Begun:

@@ -31,7 +31,7 @@ case $state in
       --cap-add ALL --cap-drop SYS_RESOURCE \
       --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined \
       --cgroupns host --volume /sys/fs/cgroup:/sys/fs/cgroup:rw \
-      --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec \
+      --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec --shm-size 1g \
       --volume "$node:/var/lib/docker" --volume "$shared:/home/ubuntu/shared" \
       "$image" >/dev/null
     echo "made $node"

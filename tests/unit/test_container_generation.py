@@ -84,3 +84,18 @@ def test_module(tmp_path, monkeypatch, capsys, check_mode, state, changed, asked
     told = json.loads(capsys.readouterr().out)
     assert (told["changed"], told["names"]) == (changed, [NEW] if changed else [])
     assert [line for line in log.read_text().splitlines() if not line.startswith("ps ")] == asked
+
+
+def test_without_containers(tmp_path, monkeypatch, capsys):
+    """There are files alone, and no engine to ask."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    file, kept = tmp_path / FILE, tmp_path / KEPT
+    file.write_text("new")
+    kept.write_text("old")
+    for state, changed, left in [("kept", False, "new"), ("restored", True, "old"), ("forgotten", False, "old")]:
+        params = {"containers": [{"name": NEW, "files": [str(file)]}], "state": state, "runtime": "venv"}
+        with patch_module_args(params), pytest.raises(SystemExit):
+            container_generation.main()
+        assert json.loads(capsys.readouterr().out)["changed"] is changed, state
+        assert file.read_text() == left
+    assert not kept.exists()

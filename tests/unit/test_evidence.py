@@ -305,6 +305,34 @@ def test_collect(tmp_path, commands):
     assert state["written"]["ray/worker-old-01-4.out"] == 999
 
 
+def test_collect_where_there_are_no_containers(tmp_path, commands):
+    """What runs without an engine: the file that says what it is, and the log, of which a part was begun just now."""
+    commands(docker="echo asked >%s/asked" % tmp_path)
+    folder = tmp_path / "processes"
+    folder.mkdir()
+    log = folder / "onecc-vllm.log"
+    spec = {
+        "argv": ["vllm", "serve", "--api-key", "letmein"],
+        "env": {"VLLM_HOST_IP": "198.18.0.10", "HF_TOKEN": "two words"},
+        "log": str(log),
+    }
+    (folder / "onecc-vllm.json").write_text(json.dumps(spec))
+    log.write_text("2026-11-23T11:22:12.000000Z new\n")
+    (folder / "onecc-vllm.log.1").write_text("2026-11-23T11:22:11.000000Z old\n")
+    collection = evidence.Collection("node00", 10000, 100000, 1, ["sesame"])
+    evidence.collect(collection, str(tmp_path))
+    files = unpacked(evidence.pack(collection))
+    assert files["onecc-vllm.log"] == "2026-11-23T11:22:11.000000Z old\n2026-11-23T11:22:12.000000Z new\n"
+    assert not [name for name in files if "docker" in name]
+    assert not (tmp_path / "asked").exists()
+    assert "two words" not in "".join(files.values())
+    assert "letmein" not in "".join(files.values())
+    state = json.loads(files["state.json"])
+    assert (state["address"], state["engine"]) == ("198.18.0.10", {"version": "", "error": ""})
+    assert state["containers"]["onecc-vllm"]["status"] == "created"
+    assert "onecc-ray" not in state["containers"]
+
+
 def test_collect_where_nothing_is(tmp_path, commands):
     collection = evidence.Collection("node00", 10000, 100000, 1)
     evidence.collect(collection, str(tmp_path / "none"))

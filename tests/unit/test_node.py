@@ -15,6 +15,7 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.onecc.vllm.plugins.module_utils import node
+from ansible_collections.onecc.vllm.plugins.module_utils.supervisor.processes import Processes
 from ansible_collections.onecc.vllm.plugins.modules import node_info
 
 
@@ -254,6 +255,79 @@ CUDA_ENV = ["PATH=/usr/local/cuda/bin:/usr/bin", "NVARCH=x86_64", "CUDA_VERSION=
 def test_read_image(commands, name, script, told):
     there = {"image_id": "", "image_cuda": ""} if told is None else {"image_id": IMAGE_ID, "image_cuda": told}
     assert node.read_image(commands({"docker": script}), name) == there
+
+
+# What stands in for engine and image where there are no containers.
+
+
+@pytest.mark.parametrize(
+    ("digest", "config", "python", "told"),
+    [
+        pytest.param("abc\n", "version_info = 3.12.3\n", "python3.12", "abc", id="there"),
+        pytest.param("abc\n", "version = 3.12.3\n", "python3.12", "abc", id="made-by-another-tool"),
+        pytest.param("abc\n", "version_info = 3.12.3\n", "python", "abc", id="no-version-in-the-name"),
+        pytest.param("abc\n", "version_info = 3.12.3\n", "python3.10", "", id="another-version-here"),
+        pytest.param("abc\n", "version_info = 3.12.3\n", None, "", id="no-interpreter-here"),
+        pytest.param(None, "version_info = 3.12.3\n", "python3.12", "", id="not-complete"),
+        pytest.param("abc\n", None, "python3.12", "", id="no-environment"),
+    ],
+)
+def test_read_environment(tmp_path, digest, config, python, told):
+    folder = tmp_path / "venv"
+    (folder / "bin").mkdir(parents=True)
+    for name, content in (("digest", digest), ("pyvenv.cfg", config)):
+        if content is not None:
+            (folder / name).write_text(content)
+    (folder / "bin/python").symlink_to(tmp_path / (python or "gone"))
+    if python:
+        (tmp_path / python).write_text("")
+        (tmp_path / python).chmod(0o755)
+    assert node.read_environment(str(folder)) == {"image_id": told, "image_cuda": ""}
+
+
+@pytest.mark.parametrize(
+    ("program", "scripts", "told"),
+    [
+        ("", {}, ("", "")),
+        ("python3", {"python3": "echo 3.12.3"}, ("3.12.3", "")),
+        ("python3", {}, ("", "python3 is not there")),
+        ("python3", {"python3": "echo broken >&2; exit 1"}, ("", "broken")),
+    ],
+    ids=["not-asked", "there", "missing", "broken"],
+)
+def test_read_interpreter(commands, program, scripts, told):
+    found = node.read_interpreter(commands(scripts), program)
+    assert (found["version"], found["error"]) == told
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [(None, ""), ('{"runtime": "venv"}', "venv"), ('{"runtime": "docker"}', "docker"), ("{}", "docker"), ("{", "")],
+    ids=["nothing", "venv", "docker", "earlier-release", "cut-off"],
+)
+def test_read_runtime(tmp_path, settings, told):
+    assert node.read_runtime(None) == ""
+    if settings is not None:
+        (tmp_path / "supervisor-ray.json").write_text(settings)
+    assert node.read_runtime(str(tmp_path)) == told
+
+
+def test_running_processes(tmp_path, monkeypatch):
+    """Of two that are written down, the one that runs."""
+    monkeypatch.setattr(Processes.__init__, "__defaults__", (str(tmp_path / "run"),))
+    folder = tmp_path / "processes"
+    folder.mkdir()
+    assert node.running_processes(None) == {}
+    for name in ("onecc-ray", "onecc-vllm"):
+        spec = {"argv": ["sleep", "1000"], "env": {"PATH": "/bin:/usr/bin"}, "log_size": 1, "log_files": 1}
+        (folder / (name + ".json")).write_text(json.dumps(dict(spec, log=str(folder / (name + ".log")))))
+    processes = Processes(str(folder))
+    processes.start("onecc-ray")
+    try:
+        assert node.running_processes(str(tmp_path)) == {"onecc-ray": processes.ident("onecc-ray")}
+    finally:
+        processes.stop("onecc-ray", 1)
+    assert node.running_processes(str(tmp_path)) == {}
 
 
 # Firewall.

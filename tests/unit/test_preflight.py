@@ -113,6 +113,9 @@ def gpu_node(index, count=2):
             },
             "image_id": IMAGE_ID,
             "image_cuda": "12.9.1",
+            "runtime": "",
+            "interpreter": {"path": "/usr/bin/python3", "version": "3.10.12", "error": ""},
+            "shm": 951 * GB,
             "shared": {
                 "exists": True,
                 "free": 10000 * GB,
@@ -142,6 +145,7 @@ def gpu_node(index, count=2):
             "hca": "mlx5",
             "env": {},
             "image": IMAGE,
+            "runtime": "docker",
         },
         "shared_dir": "/home/ubuntu/shared",
         "proof_error": "",
@@ -207,6 +211,7 @@ def lab_cluster():
     return [lab_node(0), lab_node(1)]
 
 
+VENV = {"*.container.runtime": "venv"}
 CLUSTERS = {"gpu": gpu_cluster, "lab": lab_cluster, "one": one_node}
 
 
@@ -302,6 +307,16 @@ def test_every_row_says_what_was_found(kind):
             id="no-engine-and-no-image-yet",
         ),
         pytest.param("gpu", {"1.node.image_id": ""}, id="image-not-everywhere-yet"),
+        # Without containers: no engine is needed, nor NVIDIA's runtime.
+        pytest.param(
+            "gpu",
+            VENV | {"*.node.engine.version": "", "*.node.engine.error": "the command docker is not there"},
+            id="no-engine-and-none-needed",
+        ),
+        pytest.param("gpu", VENV | {"*.node.engine.runtimes": ["runc"], "*.node.engine.gpu_hook": False}, id="venv"),
+        pytest.param("gpu", VENV | {"*.node.image_id": "", "*.node.image_cuda": ""}, id="no-environment-yet"),
+        pytest.param("gpu", VENV | {"*.container.shm_size": 1}, id="shm-of-the-node"),
+        pytest.param("gpu", {"*.node.runtime": "docker"}, id="deployed-before"),
         # GPUs.
         pytest.param("gpu", {"*.node.engine.runtimes": ["runc"]}, id="hook-alone"),
         pytest.param("gpu", {"*.node.engine.gpu_hook": False}, id="runtime-alone"),
@@ -840,6 +855,51 @@ DOWN = {"*.node.infiniband_ports.3": ib_port(3, state="DOWN", rate=100.0)}
         ),
         pytest.param(
             "gpu", {"1.rate.rate": 0.0}, [("storage-rate", "node01", "warn", "0 B/s", "210 MB/s")], id="no-storage-rate"
+        ),
+        # Without containers.
+        pytest.param(
+            "gpu",
+            VENV | {"1.node.runtime": "docker"},
+            [("runtime", "node01", "fail", "one with docker", "no deployment with another cluster_runtime than venv")],
+            id="deployed-with-containers",
+        ),
+        pytest.param(
+            "gpu",
+            {"0.node.runtime": "venv"},
+            [("runtime", "node00", "fail", "one with venv", "no deployment with another cluster_runtime than docker")],
+            id="deployed-without-containers",
+        ),
+        pytest.param(
+            "gpu",
+            VENV | {"1.node.interpreter.version": "3.12.3"},
+            [
+                (
+                    "python",
+                    "all",
+                    "fail",
+                    "node00: 3.10.12 at /usr/bin/python3; node01: 3.12.3 at /usr/bin/python3",
+                    "the same one on every node",
+                )
+            ],
+            id="two-pythons",
+        ),
+        pytest.param(
+            "one",
+            VENV | {"0.node.interpreter": {"path": "", "version": "", "error": "python3.12 is not there"}},
+            [("python", "all", "fail", "node00: python3.12 is not there", "the same one on every node")],
+            id="no-python",
+        ),
+        pytest.param(
+            "one",
+            VENV | {"0.node.shm": 64 << 20},
+            [("shm", "node00", "fail", "the node's /dev/shm 67.1 MB", "at least 3.1 GB for 8 GPUs")],
+            id="small-shm-of-the-node",
+        ),
+        pytest.param(
+            "one",
+            VENV | {"0.node.image_id": "", "0.node.shared.free": 49 * GB},
+            [("disk", "node00", "fail", "49.0 GB free", "in /home/ubuntu/shared 53.7 GB free for the environment")],
+            id="no-space-for-the-environment",
         ),
         # Disks and memory.
         pytest.param(

@@ -128,11 +128,13 @@ def change(path, text=None, mode=None):
         ("tmp/ray/session", {"text": "2"}, []),
         ("download/log", {"text": "2"}, []),
         ("tools-0123/complete", {"text": "2"}, []),
+        # The folder is new, and what is written there all the time is not looked at.
+        ("processes/onecc-ray.log", {"text": "2"}, ["processes"]),
         (record.NAME, {"mode": 0o600}, []),
     ],
     ids=[
         "changed", "mode", "folder-mode", "gone", "kept", "settings-in-cache", "compiled", "cache", "session", "log",
-        "tools", "itself",
+        "tools", "log-of-a-process", "itself",
     ],
 )  # fmt: skip
 def test_files_that_differ(node, name, what, differs):

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 
@@ -486,3 +488,31 @@ def test_the_programs_run_as_one_file(tmp_path):
     )
     assert done.returncode == 2
     assert "invalid choice: 'other'" in done.stderr
+    spec = tmp_path / "onecc-ray.json"
+    spec.write_text(json.dumps({"env": {"PATH": os.environ["PATH"], "RAY_AUTH_MODE": "token"}}))
+    words = [sys.executable, path, "exec", spec, "sh", "-c", "echo $RAY_AUTH_MODE"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "token\n", "a command beside a process that runs without a container"
+
+
+def test_the_keeper_runs_from_that_file(tmp_path):
+    """The parent of a process that runs without a container, as the programs start it."""
+    path = tmp_path / "supervisor.pyz"
+    path.write_bytes(supervisor.programs())
+    spec = {"argv": ["sleep", "1000"], "env": {"PATH": os.environ["PATH"]}, "log_size": 1, "log_files": 1}
+    (tmp_path / "onecc-ray.json").write_text(json.dumps(dict(spec, log=str(tmp_path / "log"))))
+    program = "import sys; sys.path.insert(0, sys.argv[1]); from onecc.supervisor.processes import Processes;"
+    program += "processes = Processes(*sys.argv[2:]); %s"
+    run = [str(path), str(tmp_path), str(tmp_path / "run")]
+
+    def python(what):
+        words = [sys.executable, "-c", program % what, *run]
+        return subprocess.run(words, cwd="/", capture_output=True, text=True, check=True).stdout.strip()
+
+    python("processes.start('onecc-ray')")
+    # Another release takes its place.
+    path.write_bytes(b"")
+    path.write_bytes(supervisor.programs())
+    assert python("print(processes.get('onecc-ray').running)") == "True"
+    python("processes.stop('onecc-ray', 5)")
+    assert python("print(processes.get('onecc-ray').exit_code)") == "143"

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 
 ERRORS: tuple[type[Exception], ...] = ()
@@ -17,32 +16,10 @@ with contextlib.suppress(ImportError):
 
     ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException)
 
+from .runtime import Container, EngineError
+
 # Seconds for one answer of the engine.
 TIMEOUT = 20
-
-
-class EngineError(Exception):
-    """The container engine did not do what it was asked to."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Container:
-    """What counts of a container.
-
-    :param id: another one has another
-    :param status: created, running, exited, …
-    :param started_at: as the engine writes it: the same text is the same start
-    :param exit_code: of the last run
-    """
-
-    id: str
-    status: str
-    started_at: str
-    exit_code: int
-
-    @property
-    def running(self):
-        return self.status == "running"
 
 
 class Containers:

@@ -12,10 +12,10 @@ import time
 
 from ..ray_state import missing
 from .base import Poll, Program, Status, clock_time, read, say
-from .containers import Containers, EngineError
 from .engine_rules import CLEARING, Group, View
 from .probe import GIVEN_UP, Probe
 from .ray_node import DEMANDS
+from .runtime import EngineError, open_runtime
 
 NAME = "onecc-vllm"
 # Seconds that an engine gets to end: one that is broken, and one that an operator stops.
@@ -88,7 +88,7 @@ class Engine(Program):
     def __init__(self, settings):
         super().__init__(interval=0.5)
         self.settings = settings
-        self.containers = Containers()
+        self.containers = open_runtime(settings)
         self.group = Group(settings["start_timeout"], time.monotonic())
         self.probe = Probe(settings)
         self.started_at = None

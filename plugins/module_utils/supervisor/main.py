@@ -1,7 +1,10 @@
 # Copyright (c) 2026, the onecc.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line: python supervisor.pyz ray|engine SETTINGS.json"""
+"""The command line: python supervisor.pyz ray|engine SETTINGS.json
+
+Or, where processes run without containers, a command beside one of them: python supervisor.pyz exec FILE COMMAND …
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import json
 import sys
 
 from .engine import Engine
+from .processes import execute
 from .ray_node import RayNode
 
 PROGRAMS = {"ray": RayNode, "engine": Engine}
@@ -25,9 +29,12 @@ def digest(program, settings):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("program", choices=PROGRAMS)
+    parser.add_argument("program", choices=[*PROGRAMS, "exec"])
     parser.add_argument("settings")
+    parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args()
+    if options.program == "exec":
+        execute(options.settings, options.command)
     with open(sys.argv[0], "rb") as stream:
         program = stream.read()
     with open(options.settings, "rb") as stream:

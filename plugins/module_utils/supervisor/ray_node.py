@@ -15,7 +15,7 @@ import time
 from ..ray_state import VIEWS, fetch_view, nodes_of, read_token
 from . import ray_rules
 from .base import OTHER_NODE, Poll, Program, Status, clock_time, read, say
-from .containers import Container, Containers, EngineError
+from .runtime import Container, EngineError, open_runtime
 
 NAME = "onecc-ray"
 # Kept over a restart of this program, and lost with the containers at a reboot.
@@ -42,7 +42,7 @@ class RayNode(Program):
         super().__init__(interval=1.0)
         self.settings = settings
         self.is_head = settings["head"]
-        self.containers = Containers()
+        self.containers = open_runtime(settings)
         self.container: Container | None = None
         self.seen: tuple[tuple | None, float] = (None, time.monotonic())
         self.lacking = ("", time.monotonic())

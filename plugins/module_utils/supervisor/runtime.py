@@ -1,0 +1,52 @@
+# Copyright (c) 2026, the onecc.vllm authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What Ray and the engine run in: containers of the Docker Engine, or processes of the node.
+
+Both know a long-lived process by its name, onecc-ray or onecc-vllm, and have four methods: get, processes, start and
+stop. What the process consists of the deployment has written down before: it has made a container and not started it,
+or written a file, see the module process_spec.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+class EngineError(Exception):
+    """The container engine, or what stands for it, did not do what it was asked to."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Container:
+    """What counts of a container, or of a process with all that it has started.
+
+    :param id: another one has another
+    :param status: created, running, exited, …
+    :param started_at: as the engine writes it: the same text is the same start
+    :param exit_code: of the last run
+    """
+
+    id: str
+    status: str
+    started_at: str
+    exit_code: int
+
+    @property
+    def running(self):
+        return self.status == "running"
+
+
+def open_runtime(settings):
+    """The runtime that the settings of a program name.
+
+    :param settings: dictionary; runtime is docker or venv, and where it is venv processes is the folder of the files
+    :raise EngineError: if it does not answer
+    """
+    if settings.get("runtime") == "venv":
+        from .processes import Processes
+
+        return Processes(settings["processes"])
+    from .containers import Containers
+
+    return Containers()
