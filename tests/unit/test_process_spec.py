@@ -65,8 +65,8 @@ def test_what_was_there_before_stays(node):
 
 def test_differences_show_no_secrets(node):
     node.run(argv=["vllm", "--api-key", "letmein"], env={"HF_TOKEN": "two words"})
-    diff = node.run(argv=["vllm", "--api-key", "sesame"], env={"HF_TOKEN": "open"})["diff"]
-    assert not [word for word in ("letmein", "two words", "sesame", "open") if word in json.dumps(diff)]
+    diff = node.run(argv=["vllm", "--api-key", "sesame"], env={"HF_TOKEN": "wide gate"})["diff"]
+    assert not [word for word in ("letmein", "two words", "sesame", "wide gate") if word in json.dumps(diff)]
     assert "HF_TOKEN" in diff["after"]
 
 
