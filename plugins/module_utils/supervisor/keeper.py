@@ -209,7 +209,7 @@ class Keeper:
 
     def look_at_shared(self):
         """Notes files in /dev/shm, to remove them in place of processes that are killed."""
-        found = shared_files(members(self.marker, os.getpid()))
+        found = shared_files(members(self.marker, os.getpid(), marked=False))
         if not found <= set(self.state["shared"]):
             self.state["shared"] = sorted(found.union(self.state["shared"]))
             write_json(self.state_file, self.state)

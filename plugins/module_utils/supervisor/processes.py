@@ -77,9 +77,10 @@ def is_marked(pid, start):
     return any(setting.startswith(("%s=%s" % (MARKER, start)).encode()) for setting in environment)
 
 
-def members(start, keeper=None):
+def members(start, keeper=None, marked=True):
     """The numbers of the processes with a marker that begins so, and of the descendants of a keeper.
 
+    :param marked: whether to look for markers: while a keeper lives, whatever is left by others is its child
     :return: dictionary from number to state
     """
     found = {}
@@ -97,7 +98,8 @@ def members(start, keeper=None):
         if pid not in ours:
             ours.add(pid)
             left += children.get(pid, [])
-    ours |= {pid for pid in found if pid not in ours and pid != keeper and is_marked(pid, start)}
+    if marked:
+        ours |= {pid for pid in found if pid not in ours and pid != keeper and is_marked(pid, start)}
     return {pid: found[pid][0] for pid in sorted(ours)}
 
 
@@ -198,7 +200,9 @@ class Processes:
 
     def processes(self, name):
         """State (a letter, as ps has it), command line and number of the process and of all that it has started."""
-        return [(state, command_of(pid), pid) for pid, state in members(name + ":", self.keeper(name)).items()]
+        keeper = self.keeper(name)
+        found = members(name + ":", keeper, marked=keeper is None)
+        return [(state, command_of(pid), pid) for pid, state in found.items()]
 
     def keeper(self, name):
         """The number of the living keeper, None if there is none."""
