@@ -334,6 +334,39 @@ def test_defaults(gib, tokens, sequences):
     assert resolve({"max_num_batched_tokens": 64}, shape_of(MEDIUM), gib * GIB)["max_num_seqs"] == 64
 
 
+# The shape of Llama 3.1 8B.
+EIGHT = {
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "intermediate_size": 14336,
+    "vocab_size": 128256,
+    "tie_word_embeddings": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "tp", "pp", "tokens"),
+    [
+        (EIGHT, 1, 1, 919_824),
+        (EIGHT, 2, 1, 1_961_216),
+        (EIGHT, 1, 2, 1_964_816),
+        ({}, 1, 1, 5_956_560),
+        ({}, 1, 2, 11_937_408),
+    ],
+    ids=["8B-TP1", "8B-TP2", "8B-PP2", "SmolLM2-TP1", "SmolLM2-PP2"],
+)
+def test_tokens_that_vllm_logged_on_h200s(change, tp, pp, tokens):
+    """vLLM 0.24.0 on two H200s of one host (2026-11-27, driver 580.159.04, torch 2.11.0), PP 2 over Ray with a GPU in
+    each of two network namespaces; --max-model-len 8192, the rest as it comes. The plan promises a little less.
+    """
+    nodes = cluster(*[1] * pp, memory=143771) if tp == 1 else cluster(tp, memory=143771)
+    found = planned(SMALL, nodes, tp, pp, change, max_model_len=8192)["chosen"]["tokens"]
+    assert 0.95 * tokens < found <= tokens
+
+
 def test_overhead_is_of_a_sensible_size():
     """Between one and six GiB on a GPU for all of these: more than a context, less than a tenth of an H100."""
     for name in (BIG, MEDIUM, MIXTRAL, QWEN, DEEPSEEK, SMALL):
