@@ -121,6 +121,15 @@ def nodes_of(view, used):
     )
 
 
+def unplaced(view):
+    """The placement groups that Ray has accepted and not placed, by their IDs.
+
+    :param view: the dashboard's answer
+    """
+    groups = view["data"]["result"]["result"]
+    return [group["placement_group_id"] for group in groups if group["state"] == "PENDING"]
+
+
 def number(value):
     """Ray counts in floats; whole numbers become integers."""
     return int(value) if value == int(value) else value

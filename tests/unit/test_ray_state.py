@@ -10,13 +10,15 @@ import json
 import pytest
 
 from ansible_collections.onecc.vllm.plugins.module_utils.errors import OneccError
-from ansible_collections.onecc.vllm.plugins.module_utils.ray_state import VIEWS, fetch, missing, summarize
+from ansible_collections.onecc.vllm.plugins.module_utils.ray_state import VIEWS, fetch, missing, summarize, unplaced
 
 SERVING = "ray/serving.json"
 # Twelve seconds after the worker was stopped, before Ray noticed.
 UNNOTICED = "ray/worker_lost_unnoticed.json"
 # The worker came back as a new Ray node; the engine did not.
 REJOINED = "ray/rejoined_idle.json"
+# A node was cut off for half a minute, and its Ray started anew; then the engine was started. 170 s later:
+NEVER_PLACED = "ray/never_placed.json"
 
 HEAD = "b19f3b2b5b8a20b3ca3e1e60efec69558c698f0525d36b2519c09d67"
 WORKER = "6410ba911a718ca69c198cade4c7f69b90b5fbc4caa5279ed5b89853"
@@ -216,3 +218,11 @@ def test_fetch_says_which_view_failed(capture, replay, view, answer, found):
 def test_fetch_from_nobody(nobody):
     with pytest.raises(OneccError, match=r"answer /api/version, found .*Connection refused"):
         fetch(nobody)
+
+
+@pytest.mark.parametrize(
+    ("name", "groups"),
+    [(SERVING, []), (REJOINED, []), (NEVER_PLACED, ["658aa420470670412102d4a3fe5b02000000"])],
+)
+def test_unplaced(capture, name, groups):
+    assert unplaced(capture(name)["placement_groups"]) == groups

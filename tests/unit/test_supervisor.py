@@ -110,12 +110,12 @@ UP = {"incarnation": "a", "nodes": [], "demands": {}}
             id="dropped",
         ),
         pytest.param(
-            {"up": 100, "joined": "a", "head": None, "cut_off_for": 30},
+            {"up": 100, "joined": "a", "head": None, "cut_off_for": 60},
             "stop",
-            "the head cannot be reached for 30 s; this node is started again when it can",
+            "the head cannot be reached for 60 s; this node is started again when it can",
             id="cut-off",
         ),
-        pytest.param({"up": 100, "joined": "a", "head": None, "cut_off_for": 29}, "nothing", "", id="just-cut-off"),
+        pytest.param({"up": 100, "joined": "a", "head": None, "cut_off_for": 59}, "nothing", "", id="just-cut-off"),
         pytest.param({"status": "exited", "cut_off_for": 99}, "wait", "the head does not answer", id="stays-cut-off"),
         pytest.param(
             {"status": "exited", "address": "x", "head": {**UP, "members": ["y"]}},
@@ -264,6 +264,26 @@ def test_whether_the_head_knows_this_ray(view, unknown):
             [("start", STARTING), *[("", STARTING)] * 3],
             "the engine starts, an answer is awaited",
             id="slow-nodes-do-not-stop-a-load",
+        ),
+        pytest.param(
+            [(0, {}), *[(now, {"container": RUNNING, "unplaced": True}) for now in (1, 31, 32)]],
+            [("start", STARTING), ("", STARTING), ("", STARTING), ("stop", CLEARING)],
+            "Ray has not placed the engine for 30 s, though it has every node",
+            id="never-placed",
+        ),
+        pytest.param(
+            [
+                (0, {}),
+                (1, {"container": RUNNING, "unplaced": True}),
+                (20, {"container": RUNNING, "unplaced": True, "lacks": LACK}),
+                (32, {"container": RUNNING, "unplaced": True}),
+                (60, {"container": RUNNING, "unplaced": True}),
+                (61, {"container": RUNNING}),
+                (99, {"container": RUNNING, "unplaced": True}),
+            ],
+            [("start", STARTING), *[("", STARTING)] * 6],
+            "the engine starts, an answer is awaited",
+            id="placed-in-time",
         ),
         pytest.param(
             [(0, {"container": RUNNING}), (1, {"container": RUNNING, "hangs": "no completion"})],

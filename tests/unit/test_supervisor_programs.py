@@ -171,7 +171,11 @@ def test_an_engine_that_goes_away(docker, monkeypatch):
 @pytest.fixture
 def head(docker, capture, replay, tmp_path, until):
     """The program of the head, with Ray's port, a dashboard and shared storage."""
-    answers = {VIEWS["nodes"]: (200, "application/json", json.dumps(capture("ray/serving.json")["nodes"]).encode())}
+    seen = capture("ray/serving.json")
+    answers = {
+        VIEWS[name]: (200, "application/json", json.dumps(seen[name]).encode())
+        for name in ("nodes", "placement_groups")
+    }
     (tmp_path / "token").write_text("good\n")
     with socket.create_server((HEAD, 0)) as ray:
         settings = {

@@ -136,6 +136,7 @@ class Engine(Program):
             left={address: node["started_at"] for address, node in nodes.items() if node and node["ranks"]},
             ranks={address: node["ranks"] for address, node in nodes.items() if node and node["ranks"] is not None},
             gone=gone(self.settings["expected"], nodes[self.settings["head_address"]]),
+            unplaced=bool((nodes[self.settings["head_address"]] or {}).get("unplaced")),
             hangs=self.probe.verdict.hangs(now, GIVEN_UP),
             answered=self.probe.verdict.answered,
             dead=self.probe.verdict.dead(now),

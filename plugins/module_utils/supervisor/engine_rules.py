@@ -13,6 +13,10 @@ WAITING, STARTING, SERVING, CLEARING = "waiting", "starting", "serving", "cleari
 CLEARING_TIME = 10
 # Seconds for which Ray may lack a node while the engine starts: vLLM itself would wait for half an hour.
 MISSING_TIME = 20
+# Seconds for which Ray may leave a starting engine's placement group aside though it has every node. It does so for
+# good when the head's connection to a node that is back was still the one from before: seen with Ray 2.60 after a node
+# had been cut off for half a minute, with two free GPUs and the state NO_RESOURCES.
+PLACING_TIME = 30
 # Seconds for which ranks must be gone: a single look may be wrong. And seconds in which they are counted first.
 RANKS_GONE, RANKS_COUNTED = 2, 5
 # A node that was missing for so many seconds was the reason of the failures before.
@@ -29,6 +33,7 @@ class View:
     :param container: of the engine, a Container or None
     :param lacks: what the cluster lacks, a line for each node
     :param gone: those of them that Ray itself says it has not
+    :param unplaced: whether Ray has a placement group that it has not placed
     :param left: starts of Ray (by address) under which ranks still run
     :param ranks: number of ranks by address, of the nodes that answer
     :param answered: whether a completion has come since the engine's container was started
@@ -39,6 +44,7 @@ class View:
     container: object = None
     lacks: list = dataclasses.field(default_factory=list)
     gone: list = dataclasses.field(default_factory=list)
+    unplaced: bool = False
     left: dict = dataclasses.field(default_factory=dict)
     ranks: dict = dataclasses.field(default_factory=dict)
     answered: bool = False
@@ -57,7 +63,7 @@ class Group:
         self.start_timeout = start_timeout
         self.phase, self.reason, self.since = WAITING, "the supervisor has just started", now
         self.not_before = now
-        self.missing_since = self.lacking_since = self.ranks_gone_since = None
+        self.missing_since = self.lacking_since = self.ranks_gone_since = self.unplaced_since = None
         self.adopted = False
         self.container_id = None
         # Failures in a row, of which these are failed starts of this container.
@@ -124,13 +130,14 @@ class Group:
                 now,
             )
             return ""
-        self.missing_since = None
+        self.missing_since = self.unplaced_since = None
         self.adopted = False
         self.enter(STARTING, "the engine starts, an answer is awaited", now)
         return "start"
 
     def watch(self, view, now):
         self.missing_since = None if not view.gone else self.missing_since or now
+        self.unplaced_since = None if view.lacks or not view.unplaced else self.unplaced_since or now
         if not view.container.running:
             return self.fail("the engine ended with status %d" % view.container.exit_code, now)
         if self.phase == STARTING:
@@ -141,6 +148,8 @@ class Group:
                 return self.fail("the engine has not answered within %d s" % self.start_timeout, now)
             elif self.missing_since and now - self.missing_since > MISSING_TIME:
                 return self.fail("while the engine started: " + "; ".join(view.gone), now)
+            elif self.unplaced_since and now - self.unplaced_since > PLACING_TIME:
+                return self.fail("Ray has not placed the engine for %d s, though it has every node" % PLACING_TIME, now)
             elif self.adopted and view.hangs:
                 return self.fail(view.hangs, now)
         elif lost := self.lost_ranks(view, now):

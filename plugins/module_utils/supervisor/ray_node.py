@@ -12,7 +12,7 @@ import signal
 import socket
 import time
 
-from ..ray_state import VIEWS, fetch_view, nodes_of, read_token
+from ..ray_state import VIEWS, fetch_view, nodes_of, read_token, unplaced
 from . import ray_rules
 from .base import OTHER_NODE, Poll, Program, Status, clock_time, read, say
 from .runtime import Container, EngineError, open_runtime
@@ -55,6 +55,7 @@ class RayNode(Program):
         self.said = ""
         self.action, self.reason = "", "the supervisor has just started"
         self.joined = self.remember()
+        self.unplaced: list[str] = []
         self.storage = Poll(self.look_at_storage, 3)
         # The head asks its Ray for the nodes, the others ask the head.
         self.asked = Poll(self.ask_ray, 2) if self.is_head else Poll(self.ask_head, 1)
@@ -86,7 +87,12 @@ class RayNode(Program):
 
     def ask_ray(self):
         token = read_token(self.settings["token_file"])
-        return nodes_of(fetch_view(self.settings["dashboard_url"], VIEWS["nodes"], token, timeout=5), {})
+        views = {
+            name: fetch_view(self.settings["dashboard_url"], VIEWS[name], token, timeout=5)
+            for name in ("nodes", "placement_groups")
+        }
+        self.unplaced = unplaced(views["placement_groups"])
+        return nodes_of(views["nodes"], {})
 
     def joinable(self, container):
         """The start of the head's Ray, once it can be joined, else empty."""
@@ -122,6 +128,7 @@ class RayNode(Program):
                 incarnation=self.incarnation,
                 nodes=self.asked.answer,
                 nodes_error=self.asked.why,
+                unplaced=self.unplaced,
                 demands=self.demands(),
                 members=self.settings["members"],
             )

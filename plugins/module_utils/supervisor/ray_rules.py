@@ -13,9 +13,9 @@ STARTING, LACKING = 60, 4
 # Seconds for which the head may not list a running node: its list is seconds old. What Ray has given up it never takes
 # back, but a raylet may take a while to hear of it.
 UNLISTED = 3
-# Seconds after which a node that reaches nothing on the head ends its Ray. Ray gives up such a node after 25 s; where a
-# firewall leaves old connections open it never does.
-CUT_OFF = 30
+# Seconds after which a node that reaches nothing on the head ends its Ray: longer than Ray itself needs to give up such
+# a node. Where a firewall leaves old connections open it never does.
+CUT_OFF = 60
 # A container that ends sooner than this many seconds after its start has failed to start.
 SHORT = 60
 DELAYS = (0, 1, 2, 5, 10, 20, 30)
