@@ -94,7 +94,7 @@ UP = {"incarnation": "a", "nodes": [], "demands": {}}
         pytest.param(
             {"up": 100, "started_at": "s", "address": "x", "joined": "a", "head": {**UP, "demands": {"x": "s"}}},
             "restart",
-            "the engine on the head asks for it: something was left behind here",
+            "the engine's program on the head asks for it",
             id="demanded",
         ),
         pytest.param(
@@ -266,9 +266,23 @@ def test_whether_the_head_knows_this_ray(view, unknown):
             id="slow-nodes-do-not-stop-a-load",
         ),
         pytest.param(
-            [(0, {}), *[(now, {"container": RUNNING, "unplaced": True}) for now in (1, 31, 32)]],
-            [("start", STARTING), ("", STARTING), ("", STARTING), ("stop", CLEARING)],
-            "Ray has not placed the engine for 30 s, though it has every node",
+            [
+                (0, {}),
+                *[(now, {"container": RUNNING, "unplaced": True, "head": {"x": "s"}}) for now in (1, 31, 32)],
+                (33, {"head": {"x": "s"}}),
+                (34, {"lacks": ["node00 (x): Ray is to be started anew"], "head": {"x": "s"}}),
+                (60, {"head": {"x": "t"}}),
+            ],
+            [
+                ("start", STARTING),
+                ("", STARTING),
+                ("", STARTING),
+                ("stop", CLEARING),
+                ("", WAITING),
+                ("", WAITING),
+                ("start", STARTING),
+            ],
+            "the engine starts, an answer is awaited",
             id="never-placed",
         ),
         pytest.param(
@@ -536,3 +550,14 @@ def test_the_keeper_runs_from_that_file(tmp_path):
     assert python("print(processes.get('onecc-ray').running)") == "True"
     python("processes.stop('onecc-ray', 5)")
     assert python("print(processes.get('onecc-ray').exit_code)") == "143"
+
+
+def test_ray_that_places_nothing_is_started_anew():
+    """On the head, which has the others follow; told once."""
+    unplaced = [(now, {"container": RUNNING, "unplaced": True, "head": {"x": "s"}}) for now in (1, 31, 32)]
+    _done, group = play((0, {}), *unplaced)
+    assert group.reason == "Ray has not placed the engine for 30 s, though it has every node"
+    group.step(engine_rules.View(container=ENDED, head={"x": "s"}), 33)
+    assert group.demands == {"x": "s"}
+    _done, group = play((0, {}), *unplaced, (33, {}), (34, {}), (35, {}), (40, {}))
+    assert group.demands == {}

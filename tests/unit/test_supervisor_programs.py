@@ -323,7 +323,7 @@ def test_worker_whose_raylet_is_demanded_back(docker, worker, until, lines, rayl
     until(lambda: program.asked.answer["demands"])
     program.step()
     assert docker.log == [("stop", ray_node.NAME, "t=3"), ("start", ray_node.NAME, "")]
-    assert lines() == ["restart: the engine on the head asks for it: something was left behind here"]
+    assert lines() == ["restart: the engine's program on the head asks for it"]
 
 
 def test_worker_that_was_started_beside_its_ray(docker, worker, tmp_path):

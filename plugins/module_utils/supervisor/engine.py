@@ -130,13 +130,15 @@ class Engine(Program):
         now = time.monotonic()
         nodes = {address: poll.answer for address, poll in self.nodes.items()}
         self.lacks = lacks(self.settings["expected"], nodes[self.settings["head_address"]], nodes, self.group.demands)
+        head = nodes[self.settings["head_address"]]
         view = View(
             container=container,
             lacks=self.lacks,
             left={address: node["started_at"] for address, node in nodes.items() if node and node["ranks"]},
             ranks={address: node["ranks"] for address, node in nodes.items() if node and node["ranks"] is not None},
-            gone=gone(self.settings["expected"], nodes[self.settings["head_address"]]),
-            unplaced=bool((nodes[self.settings["head_address"]] or {}).get("unplaced")),
+            gone=gone(self.settings["expected"], head),
+            unplaced=bool(head and head.get("unplaced")),
+            head={self.settings["head_address"]: head["started_at"]} if head else {},
             hangs=self.probe.verdict.hangs(now, GIVEN_UP),
             answered=self.probe.verdict.answered,
             dead=self.probe.verdict.dead(now),
@@ -149,7 +151,7 @@ class Engine(Program):
         action = self.group.step(view, now)
         self.note("%s: %s" % (self.group.phase, self.group.reason or "completions are answered"))
         if before == CLEARING and self.group.phase != CLEARING:
-            self.demand(self.group.demands)
+            self.demand(self.group.demands, view.left)
         try:
             self.act(action)
         except EngineError as error:
@@ -163,9 +165,10 @@ class Engine(Program):
         elif action == "start":
             self.containers.start(NAME)
 
-    def demand(self, demands):
+    def demand(self, demands, left):
         for address in demands:
-            say("Ray on %s is to be started anew: ranks of the old engine are left there" % address)
+            why = "ranks of the old engine are left there" if address in left else self.group.reason
+            say("Ray on %s is to be started anew: %s" % (address, why))
         with open(DEMANDS + ".new", "w", encoding="utf-8") as stream:
             json.dump(demands, stream)
         os.replace(DEMANDS + ".new", DEMANDS)

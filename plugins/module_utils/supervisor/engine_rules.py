@@ -14,8 +14,8 @@ CLEARING_TIME = 10
 # Seconds for which Ray may lack a node while the engine starts: vLLM itself would wait for half an hour.
 MISSING_TIME = 20
 # Seconds for which Ray may leave a starting engine's placement group aside though it has every node. It does so for
-# good when the head's connection to a node that is back was still the one from before: seen with Ray 2.60 after a node
-# had been cut off for half a minute, with two free GPUs and the state NO_RESOURCES.
+# good, whatever engine is started, once it has failed to reach a node in the moment of placing: seen with Ray 2.60
+# after a node had been cut off for half a minute, two GPUs free, the state NO_RESOURCES. Only a new GCS places again.
 PLACING_TIME = 30
 # Seconds for which ranks must be gone: a single look may be wrong. And seconds in which they are counted first.
 RANKS_GONE, RANKS_COUNTED = 2, 5
@@ -34,6 +34,7 @@ class View:
     :param lacks: what the cluster lacks, a line for each node
     :param gone: those of them that Ray itself says it has not
     :param unplaced: whether Ray has a placement group that it has not placed
+    :param head: the start of Ray on the head, by its address, empty if it is not known
     :param left: starts of Ray (by address) under which ranks still run
     :param ranks: number of ranks by address, of the nodes that answer
     :param answered: whether a completion has come since the engine's container was started
@@ -45,6 +46,7 @@ class View:
     lacks: list = dataclasses.field(default_factory=list)
     gone: list = dataclasses.field(default_factory=list)
     unplaced: bool = False
+    head: dict = dataclasses.field(default_factory=dict)
     left: dict = dataclasses.field(default_factory=dict)
     ranks: dict = dataclasses.field(default_factory=dict)
     answered: bool = False
@@ -69,6 +71,8 @@ class Group:
         # Failures in a row, of which these are failed starts of this container.
         self.failures = self.failed_starts = 0
         self.demands = {}
+        # Starts of Ray that are no good whether ranks are left or not.
+        self.spoilt = {}
         # Of the engine that serves.
         self.ranks = {}
         # What went wrong, newest last: pairs of time and words.
@@ -96,7 +100,7 @@ class Group:
             self.container_id, self.failures, self.failed_starts, self.not_before = container.id, 0, 0, now
         if self.phase == CLEARING:
             self.clear(view, now)
-            if view.left and not view.lacks:
+            if self.demands and not view.lacks:
                 # What is demanded now is lacking at the next look.
                 return ""
         if self.phase == WAITING:
@@ -149,6 +153,7 @@ class Group:
             elif self.missing_since and now - self.missing_since > MISSING_TIME:
                 return self.fail("while the engine started: " + "; ".join(view.gone), now)
             elif self.unplaced_since and now - self.unplaced_since > PLACING_TIME:
+                self.spoilt = dict(view.head)
                 return self.fail("Ray has not placed the engine for %d s, though it has every node" % PLACING_TIME, now)
             elif self.adopted and view.hangs:
                 return self.fail(view.hangs, now)
@@ -193,5 +198,6 @@ class Group:
         if view.left and now - self.since < CLEARING_TIME:
             return
         # Told to the nodes: Ray there is to be started anew, unless it was already.
-        self.demands = dict(view.left)
+        self.demands = {**view.left, **self.spoilt}
+        self.spoilt = {}
         self.enter(WAITING, self.reason, now)

@@ -93,7 +93,7 @@ def decide(view):
     if view.cut_off_for >= CUT_OFF:
         return "stop", "the head cannot be reached for %d s; this node is started again when it can" % CUT_OFF
     if head.get("demands", {}).get(view.address) == view.started_at:
-        return "restart", "the engine on the head asks for it: something was left behind here"
+        return "restart", "the engine's program on the head asks for it"
     if view.elsewhere:
         return "restart", "Ray on the head was started anew"
     if view.lacking and view.up > STARTING and view.lacking_for >= LACKING:
