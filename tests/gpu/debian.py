@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Unpacks what a bare machine lacks to be a node or a controller: sshd, ssh, nginx, nft and ip, with their libraries.
 
-Usage: debian.py CACHE TARGET, on Debian 12 with apt. Nothing is installed: the packages are unpacked into TARGET, and the
-scripts that nodes.py writes run them from there, on any Linux whose glibc is at least as new.
+Usage: debian.py CACHE TARGET, on Debian 12 with apt. Nothing is installed: the packages are unpacked into TARGET, and
+the scripts that nodes.py writes run them from there, on any Linux whose glibc is at least as new.
 """
 
 from __future__ import annotations
@@ -23,12 +23,48 @@ PROGRAMS = {
     "nftables": ["usr/sbin/nft"],
     "iproute2": ["bin/ip"],
 }
-LIBRARIES = """
-libaudit1 libbpf1 libbsd0 libcap-ng0 libcap2 libcbor0.8 libcom-err2 libcrypt1 libdb5.3 libedit2 libelf1 libfido2-1
-libgcrypt20 libgmp10 libgpg-error0 libgssapi-krb5-2 libjansson4 libk5crypto3 libkeyutils1 libkrb5-3 libkrb5support0
-liblz4-1 liblzma5 libmd0 libmnl0 libnftables1 libnftnl11 libnsl2 libpam0g libpcre2-8-0 libselinux1 libssl3 libsystemd0
-libtinfo6 libtirpc3 libudev1 libwrap0 libxtables12 libzstd1 zlib1g
-""".split()
+LIBRARIES = [
+    "libaudit1",
+    "libbpf1",
+    "libbsd0",
+    "libcap-ng0",
+    "libcap2",
+    "libcbor0.8",
+    "libcom-err2",
+    "libcrypt1",
+    "libdb5.3",
+    "libedit2",
+    "libelf1",
+    "libfido2-1",
+    "libgcrypt20",
+    "libgmp10",
+    "libgpg-error0",
+    "libgssapi-krb5-2",
+    "libjansson4",
+    "libk5crypto3",
+    "libkeyutils1",
+    "libkrb5-3",
+    "libkrb5support0",
+    "liblz4-1",
+    "liblzma5",
+    "libmd0",
+    "libmnl0",
+    "libnftables1",
+    "libnftnl11",
+    "libnsl2",
+    "libpam0g",
+    "libpcre2-8-0",
+    "libselinux1",
+    "libssl3",
+    "libsystemd0",
+    "libtinfo6",
+    "libtirpc3",
+    "libudev1",
+    "libwrap0",
+    "libxtables12",
+    "libzstd1",
+    "zlib1g",
+]
 # Those of the C library, which every machine has, and may have newer.
 GLIBC = {
     "libc.so.6",

@@ -3,6 +3,7 @@
 # own (see nodes.py), with everything it needs to know in a file of shell variables. Waits for a line on standard input,
 # which says that the network is there.
 set -euo pipefail
+base='' name='' shared='' shared_at='' shm_size='' mounts=() devices=()
 # shellcheck source=/dev/null
 . "$1"
 

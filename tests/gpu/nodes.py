@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import shlex
 import signal
 import subprocess
@@ -120,6 +121,8 @@ class Nodes:
         self.debian = self.work / "debian"
         self.state = self.work / "nodes.json"
         self.memory = self.work / "nodes"
+        # Further files of every node: path -> text and mode.
+        self.files_besides: dict[str, tuple[str, int]] = {}
         # name -> its number, GPUs and first process, as the machine sees it
         self.known: dict = json.loads(self.state.read_text()) if self.state.exists() else {}
 
@@ -136,11 +139,16 @@ class Nodes:
         """A command as it runs beside the nodes, on their network."""
         return ["nsenter", "--net=/run/netns/" + SWITCH, "--", *words]
 
+    def ssh_words(self, name: str, command: str) -> list[str]:
+        ssh = [str(self.work / "bin/ssh"), "-F", str(self.work / "ssh_config"), self.address(name), command]
+        return self.controller(*ssh)
+
     def ssh(self, name: str, command: str, timeout: float = 60, check: bool = True) -> str:
-        words = self.controller(
-            str(self.work / "bin/ssh"), "-F", str(self.work / "ssh_config"), self.address(name), command
-        )
-        return run(*words, timeout=timeout, check=check).stdout
+        return run(*self.ssh_words(name, command), timeout=timeout, check=check).stdout
+
+    def put(self, name: str, path: str, text: str) -> None:
+        """Writes a file of a node."""
+        run(*self.ssh_words(name, "cat >%s" % path), input=text)
 
     def prepare(self) -> None:
         """The switch, the key, the programs of the controller, and memory for what nodes write."""
@@ -160,7 +168,7 @@ class Nodes:
         if not os.path.ismount(self.memory):
             run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(self.memory))
         if not (self.work / "key").exists():
-            run(str(self.work / "bin/ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", str(self.work / "key"))
+            self.make_key(self.work / "key")
         write(self.work / "ssh_config", SSH.format(work=self.work), 0o600)
         if SWITCH not in self.ip("netns", "list").stdout.split():
             self.ip("netns", "add", SWITCH)
@@ -168,6 +176,9 @@ class Nodes:
             self.ip("-n", SWITCH, "link", "add", "switch", "type", "bridge")
             self.ip("-n", SWITCH, "address", "add", GATEWAY + "/24", "dev", "switch")
             self.ip("-n", SWITCH, "link", "set", "switch", "up")
+
+    def make_key(self, path: pathlib.Path) -> None:
+        run(str(self.work / "bin/ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", str(path))
 
     def files(self, name: str) -> None:
         """What makes a node of what the machine has: written where its overlay looks first."""
@@ -180,16 +191,7 @@ class Nodes:
         for folder in ("var/log/nginx", "var/lib/nginx"):
             (upper / folder).mkdir(parents=True)
         write(upper / "etc/ssh/sshd_config", SSHD)
-        run(
-            str(self.work / "bin/ssh-keygen"),
-            "-q",
-            "-t",
-            "ed25519",
-            "-N",
-            "",
-            "-f",
-            str(upper / "etc/ssh/ssh_host_ed25519_key"),
-        )
+        self.make_key(upper / "etc/ssh/ssh_host_ed25519_key")
         write(upper / "root/.ssh/authorized_keys", (self.work / "key.pub").read_text(), 0o600)
         # An empty home: what the machine's shell is told there is no part of a bare node.
         (upper / "root").chmod(0o700)
@@ -198,20 +200,18 @@ class Nodes:
         write(upper / "etc/hosts", "127.0.0.1 localhost\n%s %s\n" % (self.address(name), name))
         write(
             upper / "etc/pip.conf",
-            "[global]\nno-index = true\nfind-links = %s/wheels\ndisable-pip-version-check = true\n" % self.work,
+            "[global]\nno-index = true\nfind-links = %s/bundle/wheels\ndisable-pip-version-check = true\n" % self.work,
         )
+        for path, (text, mode) in self.files_besides.items():
+            write(upper / path.lstrip("/"), text, mode)
         passwd = pathlib.Path("/etc/passwd").read_text()
         for user, number, home in (("sshd", 65531, "/run/sshd"), ("www-data", 33, "/var/www")):
             if not any(line.startswith(user + ":") for line in passwd.splitlines()):
                 passwd += "%s:x:%d:65534::%s:/usr/sbin/nologin\n" % (user, number, home)
         write(upper / "etc/passwd", passwd)
         # An account with ! in place of a password is locked for keys as well.
-        shadow = pathlib.Path("/etc/shadow").read_text().splitlines()
-        write(
-            upper / "etc/shadow",
-            "\n".join("root:*:19000:0:99999:7:::" if line.startswith("root:") else line for line in shadow) + "\n",
-            0o600,
-        )
+        shadow = pathlib.Path("/etc/shadow").read_text()
+        write(upper / "etc/shadow", re.sub(r"^root:[^:]*:", "root:*:", shadow, flags=re.MULTILINE), 0o600)
 
     def start(self, name: str) -> None:
         base = self.memory / name
