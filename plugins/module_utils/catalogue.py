@@ -52,7 +52,8 @@ CAUSES = [
         "os",
         "system that was tried",
         "a system that was not tried",
-        "Ubuntu 22.04 or 24.04 and Debian 12 or 13 with systemd are what this collection is made for.",
+        "Ubuntu 22.04 or 24.04 and Debian 12 or 13 are what this collection is made for. Where systemd is not the "
+        "init, as in containers that are used as machines, set cluster_runtime to venv.",
     ),
     Cause(
         "clock",
@@ -419,7 +420,7 @@ CAUSES = [
         "node-lost",
         "every node is in the Ray cluster",
         "a node is lost to the Ray cluster",
-        "Bring the node back (power, network, systemctl start onecc-ray), or take it out of the inventory and deploy.",
+        "Bring the node back (power, network, its service onecc-ray), or take it out of the inventory and deploy.",
         (
             r"marked dead because the detector has missed too many heartbeats",
             r"mistakenly been marked as dead by the GCS",
@@ -430,7 +431,7 @@ CAUSES = [
         "engine-hangs",
         "completions are answered",
         "completions hang",
-        "Restart the engine on the head: systemctl restart onecc-vllm.",
+        "Restart the engine (playbook restart).",
         (
             r"EngineDeadError",
             r"RPC call to .* timed out",

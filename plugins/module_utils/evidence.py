@@ -28,6 +28,7 @@ import typing
 import urllib.error
 import urllib.request
 
+from . import services
 from .errors import OneccError
 from .ray_state import read_token
 from .redact import MASK, is_secret, redact
@@ -47,12 +48,9 @@ COMMANDS = {
     "docker-images.txt": ["docker", "images", "--digests", "--no-trunc"],
     RAY_LOG: ["docker", "logs", "--timestamps", "--tail", "100000", RAY],
     ENGINE_LOG: ["docker", "logs", "--timestamps", "--tail", "100000", ENGINE],
-    UNIT_JOURNAL: ["journalctl", "--no-pager", "--utc", "-o", "short-iso", "-n", "3000", "-u", "onecc-vllm"],
-    "journal-onecc-ray.txt": ["journalctl", "--no-pager", "--utc", "-o", "short-iso", "-n", "3000", "-u", "onecc-ray"],
     "journal-docker.txt": ["journalctl", "--no-pager", "--utc", "-o", "short-iso", "-n", "3000", "-u", "docker"],
     "journal-kernel.txt": ["journalctl", "--no-pager", "--utc", "-o", "short-iso", "-n", "5000", "-k"],
     "dmesg.txt": ["dmesg", "--time-format", "iso"],
-    "systemctl.txt": ["systemctl", "status", "--no-pager", "--lines", "0", "onecc-ray", "onecc-vllm", "docker"],
     "disks.txt": ["df", "-P", "-T"],
     "inodes.txt": ["df", "-P", "-i"],
     "memory.txt": ["free", "-m"],
@@ -66,6 +64,8 @@ COMMANDS = {
 }
 # Those that ask the Docker Engine, which nodes without containers need not have.
 OF_DOCKER = ("docker-version.txt", "docker-ps.txt", "docker-images.txt", RAY_LOG, ENGINE_LOG, "journal-docker.txt")
+# Those that ask systemd for more than the services of the collection.
+OF_SYSTEMD = ("journal-docker.txt", "journal-kernel.txt")
 FILES = {
     "os-release.txt": "/usr/lib/os-release",
     "mounts.txt": "/proc/self/mounts",
@@ -456,9 +456,13 @@ def collect(collection, state_dir, dashboard_url="", token_file=""):
     else:
         for container in CONTAINERS:
             collection.inspect(container)
-    left_out = OF_DOCKER if state["without_containers"] else ()
-    answers = {name: collection.ask(name, argv) for name, argv in COMMANDS.items() if name not in left_out}
-    if not left_out:
+    manager = services.open_services(None, state_dir)
+    commands = {"journal-%s.txt" % name: manager.log_command(name) for name in (ENGINE, RAY)}
+    commands["services.txt"] = manager.status_command()
+    left_out = (OF_DOCKER if state["without_containers"] else ()) + (() if services.has_systemd() else OF_SYSTEMD)
+    commands.update((name, argv) for name, argv in COMMANDS.items() if name not in left_out)
+    answers = {name: collection.ask(name, argv) for name, argv in commands.items()}
+    if not state["without_containers"]:
         state["engine"] = engine_state(*answers["docker-version.txt"])
     state["listeners"] = parse_listeners(answers["listeners.txt"][0])
     # Local folders alone: a shared file system that is nearly full is no trouble, and one that hangs takes long.

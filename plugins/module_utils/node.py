@@ -22,8 +22,6 @@ ENGINE_COMMAND = ["docker", "version", "--format", "{{.Server.Version}}"]
 ENGINE_INFO_COMMAND = ["docker", "info", "--format", "{{json .}}"]
 # The collection's own containers, with what their processes' control groups are called by.
 OWN_COMMAND = ["docker", "ps", "--no-trunc", "--filter", "name=^onecc-", "--format", "{{.ID}} {{.Names}}"]
-# Its own units likewise; their programs run outside of containers.
-OWN_UNITS = {name: "/%s" % name for name in ("onecc-ray.service", "onecc-vllm.service", "onecc-endpoint.service")}
 LISTENER_COMMAND = ["ss", "--no-header", "--listening", "--tcp", "--numeric", "--processes"]
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 # The table of the role firewall.

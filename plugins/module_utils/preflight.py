@@ -107,9 +107,11 @@ def unread(node):
 def check_os(node, _limits):
     system = node["node"]["os"]
     name = "%s, %s, Linux %s" % (system["name"], system["machine"], node["node"]["kernel"])
-    if not system["systemd"] or system["machine"] not in MACHINES:
-        wanted = "systemd on %s" % " or ".join(MACHINES)
-        return [row("os", node["name"], FAIL, name + ("" if system["systemd"] else ", no systemd"), wanted)]
+    if system["machine"] not in MACHINES:
+        return [row("os", node["name"], FAIL, name, " or ".join(MACHINES))]
+    if not system["systemd"] and not without_containers(node):
+        wanted = "systemd as the init, or cluster_runtime venv"
+        return [row("os", node["name"], FAIL, name + ", without systemd", wanted)]
     if system["version"] not in SYSTEMS.get(system["id"], []):
         return [row("os", node["name"], WARN, name, "Ubuntu 22.04 or 24.04, Debian 12 or 13")]
     return [row("os", node["name"], OK, name)]

@@ -17,11 +17,9 @@ import time
 
 NAME = "deployed.json"
 # Below the state folder: what changes while Ray and vLLM run, and what its own name says all of.
-PASSED_OVER = ["tmp", "cache", "download", "image", "tools-*", "processes/*.log*"]
+PASSED_OVER = ["tmp", "cache", "download", "image", "tools-*", "processes/*.log*", "services/run"]
 # Something that is kept where the engine keeps what it likes.
 KEPT_ELSEWHERE = ["cache/*.json"]
-UNITS = "/etc/systemd/system/onecc-*.service"
-PROPERTIES = "Id,ActiveState,UnitFileState,NeedDaemonReload"
 # Seconds after which everything is looked at again: the record does not hold all that may change.
 VALID = 30 * 24 * 3600
 
@@ -36,7 +34,7 @@ def entry(path):
     return line
 
 
-def paths(state_dir, units=UNITS):
+def paths(state_dir):
     """The files and folders that a deployment makes on a node."""
     passed_over = {path for name in PASSED_OVER for path in glob.glob(os.path.join(state_dir, name))}
     passed_over.add(os.path.join(state_dir, NAME))
@@ -45,36 +43,22 @@ def paths(state_dir, units=UNITS):
         folders[:] = [name for name in folders if os.path.join(folder, name) not in passed_over]
         inside = [os.path.join(folder, name) for name in [*folders, *files]]
         found += [path for path in inside if path not in passed_over]
-    for pattern in [*(os.path.join(state_dir, name) for name in KEPT_ELSEWHERE), units]:
-        found += glob.glob(pattern)
-    return sorted(found)
+    for name in KEPT_ELSEWHERE:
+        found += glob.glob(os.path.join(state_dir, name))
+    return found
 
 
-def parse_units(output):
-    """What ``systemctl show`` tells of several units, by their names."""
-    units = {}
-    for block in output.strip().split("\n\n"):
-        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
-        if values.get("Id"):
-            units[values["Id"]] = " ".join(values.get(name, "") for name in PROPERTIES.split(",")[1:])
-    return units
-
-
-def look(run, state_dir, containers, units=UNITS):
+def look(manager, state_dir, containers):
     """How a node looks, by name of each thing.
 
-    :param run: function that runs argv and returns (status, output, errors)
+    :param manager: what runs its services, see services.py
     :param containers: dictionary from the name to the ID of each own container that runs
     """
     if not os.path.isdir(state_dir):
         return {}
-    found = paths(state_dir, units)
-    seen = {path: entry(path) for path in found}
+    seen = {path: entry(path) for path in [*paths(state_dir), *manager.files_of_all()]}
     seen.update(("container %s" % name, ident) for name, ident in containers.items())
-    names = [os.path.basename(path) for path in found if path.endswith(".service")]
-    if names:
-        output = run(["systemctl", "show", "--property", PROPERTIES, *names])[1]
-        seen.update(("unit %s" % name, state) for name, state in parse_units(output).items())
+    seen.update(manager.shown())
     return seen
 
 

@@ -13,7 +13,7 @@ description:
   - Writes what was asked for, and how the node looks now that it has been done. M(onecc.vllm.node_info) compares the
     node with it, so that a deployment which finds the same wish and the same node has nothing to do.
   - The record holds kind, mode, owner and SHA-256 of the files in O(state_dir) and of the units, the state of the
-    units, and the IDs of the containers that run; not what is in the caches.
+    services, and the IDs of the containers that run; not what is in the caches.
 author:
   - The onecc.vllm authors (@onecc)
 options:
@@ -58,7 +58,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.onecc.vllm.plugins.module_utils import node, record
+from ansible_collections.onecc.vllm.plugins.module_utils import node, record, services
 
 
 def main():
@@ -73,7 +73,8 @@ def main():
     params = module.params
     told = record.read(params["state_dir"])
     running = node.read_engine(module.run_command)["containers"] | node.running_processes(params["state_dir"])
-    seen = record.look(module.run_command, params["state_dir"], running)
+    manager = services.open_services(module.run_command, params["state_dir"])
+    seen = record.look(manager, params["state_dir"], running)
     changed = (told.get("wish"), told.get("notes"), told.get("seen")) != (params["wish"], params["notes"], seen)
     # An unchanged one is written again, too: from now on it is valid for as long as a new one.
     if not module.check_mode:

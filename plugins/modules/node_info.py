@@ -232,6 +232,12 @@ paths:
   returned: always
   type: dict
   sample: {/dev/infiniband: true}
+services:
+  description: The collection's own services that are written down on the node.
+  returned: always
+  type: list
+  elements: str
+  sample: [onecc-endpoint, onecc-firewall, onecc-ray, onecc-vllm]
 record:
   description: What the last deployment was asked for, empty if there is no record of it, and what is not as it left it.
   returned: always
@@ -246,7 +252,7 @@ import shutil
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.onecc.vllm.plugins.module_utils import gpu, node, record
+from ansible_collections.onecc.vllm.plugins.module_utils import gpu, node, record, services
 
 
 def image(name, engine, run):
@@ -264,9 +270,10 @@ def read(params, run):
     engine = node.read_engine(run)
     engine["containers"].update(node.running_processes(params["state_dir"]))
     gpus = gpu.read_gpus(run)
+    manager = services.open_services(run, params["state_dir"] or "/var/lib/onecc")
     listeners = node.parse_listeners(run(node.LISTENER_COMMAND, check_rc=True)[1])
     for process in listeners + [process for each in gpus["gpus"] for process in each["processes"]]:
-        process["container"] = node.container_of(process["pid"], {**engine["containers"], **node.OWN_UNITS})
+        process["container"] = node.container_of(process["pid"], engine["containers"]) or manager.owner(process["pid"])
     system = os.uname()
     return dict(
         gpus,
@@ -275,7 +282,7 @@ def read(params, run):
         os=dict(
             node.parse_os(node.read_text("/etc/os-release")),
             machine=system.machine,
-            systemd=os.path.isdir("/run/systemd/system"),
+            systemd=services.has_systemd(),
         ),
         memory=node.parse_memory(node.read_text("/proc/meminfo")),
         disks={path: node.read_disk(path) for path in [*params["disks"], engine["root"]]},
@@ -299,15 +306,16 @@ def read(params, run):
         python_venv=importlib.util.find_spec("ensurepip") is not None,
         shared=node.read_shared(params["shared_dir"], params["probe"]),
         paths={path: os.path.exists(path) for path in params["paths"]},
-        record=read_record(params["state_dir"], run, engine["containers"]),
+        services=manager.names(),
+        record=read_record(params["state_dir"], manager, engine["containers"]),
         **image(params["image"] or "", engine, run),
     )
 
 
-def read_record(state_dir, run, containers):
+def read_record(state_dir, manager, containers):
     """The record of the last deployment, beside how the node looks now."""
     told = record.read(state_dir) if state_dir else {}
-    return record.compare(told, record.look(run, state_dir, containers) if told else {})
+    return record.compare(told, record.look(manager, state_dir, containers) if told else {})
 
 
 def main():

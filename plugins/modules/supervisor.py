@@ -11,11 +11,13 @@ short_description: Installs and runs the programs that keep Ray and the engine u
 version_added: 0.1.0
 description:
   - Writes the programs, which are part of this collection, as one file that Python runs, the settings of one of
-    them, and its unit of systemd, and has it run, now and after every boot.
+    them, and the service that runs it, see M(onecc.vllm.service), and has it run, now and after every boot.
   - What was there before stays beside the files, see the module M(onecc.vllm.container_generation).
   - A program that runs with other settings, or as an earlier release, is started anew. The container that it looks
     after stays as it is.
   - The program C(ray) looks after the Ray container of its node, the program C(engine) on the head after the engine.
+extends_documentation_fragment:
+  - onecc.vllm.service
 author:
   - The onecc.vllm authors (@onecc)
 options:
@@ -28,18 +30,8 @@ options:
     description: Its settings, as the classes RayNode and Engine below C(plugins/module_utils/supervisor) name them.
     type: dict
     required: true
-  unit:
-    description: The name of the unit of systemd that runs it.
-    type: str
+  definition:
     required: true
-  unit_content:
-    description: What is to stand in the file of the unit.
-    type: str
-    required: true
-  state_dir:
-    description: The folder on the node for both files.
-    type: path
-    default: /var/lib/onecc
 attributes:
   check_mode:
     description: Can run in check_mode and return changed status prediction without modifying the target.
@@ -53,8 +45,11 @@ EXAMPLES = r"""
 - name: Have the program that looks after Ray
   onecc.vllm.supervisor:
     program: ray
-    unit: onecc-ray.service
-    unit_content: "{{ lookup('ansible.builtin.template', 'supervised.service.j2') }}"
+    name: onecc-ray
+    definition:
+      description: Ray worker
+      command: [/usr/bin/python3, /var/lib/onecc/supervisor-ray.pyz, ray, /var/lib/onecc/supervisor-ray.json]
+      kind: notify
     settings:
       name: node01
       address: 198.18.0.11
@@ -79,20 +74,15 @@ settings_file:
   returned: always
   type: str
   sample: /var/lib/onecc/supervisor-ray.json
-unit_file:
-  description: The unit.
-  returned: always
-  type: str
-  sample: /etc/systemd/system/onecc-ray.service
 """
 
 import json
 import os
-import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.onecc.vllm.plugins.module_utils import errors, ray_state, supervisor
+from ansible_collections.onecc.vllm.plugins.module_utils import errors, ray_state, services, supervisor
+from ansible_collections.onecc.vllm.plugins.module_utils.errors import OneccError
 from ansible_collections.onecc.vllm.plugins.module_utils.supervisor import (
     base,
     containers,
@@ -117,8 +107,6 @@ MODULES = [
     ray_rules, runtime,
 ]  # fmt: skip
 
-UNITS = "/etc/systemd/system"
-
 
 def programs():
     """The file with all programs."""
@@ -134,39 +122,34 @@ def read(path):
         return None
 
 
-def state_of(module, unit):
-    """What systemd has of a unit: whether it runs, whether it is to run after a boot, whether its file is newer."""
-    names = {"ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "yes"}
-    words = ["systemctl", "show", "--property", ",".join(names), unit]
-    lines = module.run_command(words, check_rc=True)[1].splitlines()
-    found = dict(line.split("=", 1) for line in lines if "=" in line)
-    return [found.get(name) == value for name, value in names.items()]
-
-
 def main():
     module = AnsibleModule(
         argument_spec={
             "program": {"type": "str", "required": True, "choices": ["ray", "engine"]},
             "settings": {"type": "dict", "required": True},
-            "unit": {"type": "str", "required": True},
-            "unit_content": {"type": "str", "required": True},
+            "name": {"type": "str", "required": True},
+            "definition": {"type": "dict", "required": True, "options": services.DEFINITION},
             "state_dir": {"type": "path", "default": "/var/lib/onecc"},
+            "tools": {"type": "path", "default": ""},
         },
         supports_check_mode=True,
     )
-    params = module.params
-    program = os.path.join(params["state_dir"], "supervisor-%s.pyz" % params["program"])
-    settings = os.path.join(params["state_dir"], "supervisor-%s.json" % params["program"])
-    unit = os.path.join(UNITS, params["unit"])
-    wanted = {
-        program: programs(),
-        settings: (json.dumps(params["settings"], indent=2, sort_keys=True) + "\n").encode(),
-        unit: params["unit_content"].encode(),
-    }
+    try:
+        module.exit_json(**install(module, **module.params))
+    except OneccError as error:
+        module.fail_json(msg=str(error))
+
+
+def install(module, program, settings, name, definition, state_dir, tools):
+    """Has a program, its settings and its service, and has it run."""
+    manager = services.open_services(module.run_command, state_dir, tools)
+    file = os.path.join(state_dir, "supervisor-%s.pyz" % program)
+    settings_file = os.path.join(state_dir, "supervisor-%s.json" % program)
+    wanted = {file: programs(), settings_file: (json.dumps(settings, indent=2, sort_keys=True) + "\n").encode()}
     before = {path: read(path) for path in wanted}
     changed = [path for path, content in wanted.items() if before[path] != content]
-    running = read(entry.DIGEST % params["program"])
-    outdated = running is not None and running.decode() != entry.digest(wanted[program], wanted[settings])
+    running = read(entry.DIGEST % program)
+    outdated = running is not None and running.decode() != entry.digest(wanted[file], wanted[settings_file])
     diff = [
         {
             "before": (before[path] or b"").decode("utf-8", "replace"),
@@ -174,33 +157,33 @@ def main():
             "before_header": path,
             "after_header": path,
         }
-        for path in (settings, unit)
+        for path in (settings_file,)
         if path in changed
     ]
     if not module.check_mode:
         for path in changed:
             # What served before has its settings beside it until the new one has proven itself.
-            if path != unit and before[path] is not None and not os.path.exists(path + FILE_BEHIND):
+            if before[path] is not None and not os.path.exists(path + FILE_BEHIND):
                 module.preserved_copy(path, path + FILE_BEHIND)
-            handle, new = tempfile.mkstemp(dir=module.tmpdir)
-            with open(handle, "wb") as stream:
-                stream.write(wanted[path])
-            module.atomic_move(new, path)
-            module.set_mode_if_different(path, "0600" if path == settings else "0644", False)
-    active, enabled, newer = state_of(module, params["unit"])
+            services.write(module, path, wanted[path], "0600" if path == settings_file else "0644")
+    described, more = services.have(module, manager, name, definition)
+    state = manager.state(name)
     if not module.check_mode:
         # Not only after a change: an earlier run may have been cut off before this.
-        if newer or unit in changed:
-            module.run_command(["systemctl", "daemon-reload"], check_rc=True)
-        if not enabled:
-            module.run_command(["systemctl", "enable", params["unit"]], check_rc=True)
-        # Not a plain reload, which systemd refuses while a program fails again and again.
-        if not active:
-            module.run_command(["systemctl", "start", params["unit"]], check_rc=True)
-        elif changed or outdated or newer:
-            module.run_command(["systemctl", "reload-or-restart", params["unit"]], check_rc=True)
-    result = {"file": program, "settings_file": settings, "unit_file": unit}
-    module.exit_json(changed=bool(changed) or outdated or newer or not (active and enabled), diff=diff, **result)
+        if described or state.outdated:
+            manager.load()
+        if not state.enabled:
+            manager.enable(name, True)
+        if not state.active:
+            manager.start(name)
+        elif changed or described or outdated or state.outdated:
+            manager.reload(name)
+    return {
+        "changed": bool(changed or described) or outdated or state.outdated or not (state.active and state.enabled),
+        "diff": diff + more,
+        "file": file,
+        "settings_file": settings_file,
+    }
 
 
 if __name__ == "__main__":

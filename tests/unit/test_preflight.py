@@ -449,13 +449,13 @@ DOWN = {"*.node.infiniband_ports.3": ib_port(3, state="DOWN", rate=100.0)}
         pytest.param(
             "gpu",
             {"1.node.os.systemd": False},
-            [("os", "node01", "fail", "no systemd", "systemd on x86_64 or aarch64")],
+            [("os", "node01", "fail", "without systemd", "systemd as the init, or cluster_runtime venv")],
             id="no-systemd",
         ),
         pytest.param(
             "gpu",
             {"1.node.os.machine": "ppc64le"},
-            [("os", "node01", "fail", "Ubuntu 22.04.5 LTS, ppc64le", "systemd on x86_64 or aarch64")],
+            [("os", "node01", "fail", "Ubuntu 22.04.5 LTS, ppc64le", "x86_64 or aarch64")],
             id="other-machine",
         ),
         *[

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from ansible_collections.onecc.vllm.plugins.module_utils import record
+from ansible_collections.onecc.vllm.plugins.module_utils import record, services
 
 # As systemctl printed it on the lab's head, with one unit stopped and one changed by hand.
 UNITS = """\
@@ -38,11 +38,13 @@ FILES = {
     "download/log": "1",
     "image/0123/Dockerfile": "FROM x",
     "tools-0123/complete": "",
+    "services/onecc-ray.conf": "[program:onecc-ray]",
+    "services/run/onecc-ray.log": "1",
 }
 
 
 @pytest.fixture
-def node(tmp_path):
+def node(tmp_path, monkeypatch):
     """The state folder of a node, and where its units are."""
     for name, text in FILES.items():
         path = tmp_path / "state" / name
@@ -52,7 +54,8 @@ def node(tmp_path):
     units.mkdir()
     units.joinpath("onecc-ray.service").write_text("[Unit]\n")
     units.joinpath("ssh.service").write_text("[Unit]\n")
-    return tmp_path / "state", units / "onecc-*.service"
+    monkeypatch.setattr(services, "UNITS", str(units))
+    return tmp_path / "state", units
 
 
 def look(node, containers=None, units=UNITS):
@@ -60,17 +63,17 @@ def look(node, containers=None, units=UNITS):
         assert argv[:2] == ["systemctl", "show"]
         return 0, units, ""
 
-    state_dir, pattern = node
-    return record.look(run, str(state_dir), CONTAINERS if containers is None else containers, str(pattern))
+    manager = services.Systemd(run)
+    return record.look(manager, str(node[0]), CONTAINERS if containers is None else containers)
 
 
 def test_parse_units():
-    assert record.parse_units(UNITS) == {
+    assert services.parse_units(UNITS) == {
         "onecc-ray.service": "active enabled no",
         "onecc-vllm.service": "inactive disabled no",
         "onecc-endpoint.service": "active enabled yes",
     }
-    assert record.parse_units("") == {}
+    assert services.parse_units("") == {}
 
 
 def test_what_is_looked_at(node):
@@ -85,10 +88,12 @@ def test_what_is_looked_at(node):
         "secrets",
         "secrets/api-key",
         "cache/ray_non_carry_over_env_vars.json",
+        "services",
+        "services/onecc-ray.conf",
     }
     others = {name for name in seen if not name.startswith(str(state_dir))}
     assert others == {
-        str(units.parent / "onecc-ray.service"),
+        str(units / "onecc-ray.service"),
         "container onecc-ray",
         "container onecc-vllm",
         "unit onecc-ray.service",
@@ -128,13 +133,14 @@ def change(path, text=None, mode=None):
         ("tmp/ray/session", {"text": "2"}, []),
         ("download/log", {"text": "2"}, []),
         ("tools-0123/complete", {"text": "2"}, []),
+        ("services/run/onecc-ray.log", {"text": "2"}, []),
         # The folder is new, and what is written there all the time is not looked at.
         ("processes/onecc-ray.log", {"text": "2"}, ["processes"]),
         (record.NAME, {"mode": 0o600}, []),
     ],
     ids=[
         "changed", "mode", "folder-mode", "gone", "kept", "settings-in-cache", "compiled", "cache", "session", "log",
-        "tools", "log-of-a-process", "itself",
+        "tools", "log-of-a-service", "log-of-a-process", "itself",
     ],
 )  # fmt: skip
 def test_files_that_differ(node, name, what, differs):

@@ -12,6 +12,7 @@ import types
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.onecc.vllm.plugins.module_utils import services
 from ansible_collections.onecc.vllm.plugins.module_utils.supervisor import main as entry
 from ansible_collections.onecc.vllm.plugins.modules import supervisor
 
@@ -23,6 +24,7 @@ echo "$*" >>"{0}/log"
 RUNS = "ActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=no\n"
 FRESH = "ActiveState=inactive\nUnitFileState=\nNeedDaemonReload=no\n"
 UNIT = "onecc-ray.service"
+DEFINITION = {"description": "Ray head", "command": ["/bin/true"], "kind": "notify"}
 RELOAD, ENABLE, START, RESTART = (
     "daemon-reload", "enable " + UNIT, "start " + UNIT, "reload-or-restart " + UNIT,
 )  # fmt: skip
@@ -38,17 +40,18 @@ def node(tmp_path, monkeypatch, capsys):
     program.write_text(SYSTEMCTL.format(tmp_path))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(folders["bin"]), prepend=":")
-    monkeypatch.setattr(supervisor, "UNITS", str(folders["units"]))
+    monkeypatch.setattr(services, "BOOTED", str(tmp_path))
+    monkeypatch.setattr(services, "UNITS", str(folders["units"]))
     monkeypatch.setattr(entry, "DIGEST", str(folders["volatile"] / "%s.digest"))
 
-    def run(shown, settings, check_mode=False, text="[Unit]\n"):
+    def run(shown, settings, check_mode=False, **definition):
         (tmp_path / "shown").write_text(shown)
         (tmp_path / "log").write_text("")
         params = {
             "program": "ray",
             "settings": settings,
-            "unit": UNIT,
-            "unit_content": text,
+            "name": UNIT.partition(".")[0],
+            "definition": {**DEFINITION, **definition},
             "state_dir": str(folders["state"]),
             "_ansible_check_mode": check_mode,
             "_ansible_remote_tmp": str(folders["tmp"]),
@@ -74,7 +77,7 @@ def test_first_time(node):
     settings = node.state / "supervisor-ray.json"
     assert json.loads(settings.read_text()) == {"port": 8002}
     assert stat.S_IMODE(settings.stat().st_mode) == 0o600
-    assert (node.units / UNIT).read_text() == "[Unit]\n"
+    assert "\nDescription=Ray head\n" in (node.units / UNIT).read_text()
 
 
 def test_check_mode_touches_nothing(node):
@@ -84,19 +87,19 @@ def test_check_mode_touches_nothing(node):
 
 
 @pytest.mark.parametrize(
-    ("shown", "settings", "text", "changed", "asked"),
+    ("shown", "settings", "description", "changed", "asked"),
     [
-        pytest.param(RUNS, 8002, "[Unit]\n", False, [], id="nothing-to-do"),
-        pytest.param(RUNS, 8003, "[Unit]\n", True, [RESTART], id="settings"),
-        pytest.param(RUNS, 8002, "[Unit]\nAfter=a\n", True, [RELOAD, RESTART], id="unit"),
-        pytest.param(RUNS.replace("=no", "=yes"), 8002, "[Unit]\n", True, [RELOAD, RESTART], id="cut-off"),
-        pytest.param(RUNS.replace("=active", "=failed"), 8002, "[Unit]\n", True, [START], id="down"),
-        pytest.param(RUNS.replace("=enabled", "=disabled"), 8002, "[Unit]\n", True, [ENABLE], id="not-after-a-boot"),
+        pytest.param(RUNS, 8002, "Ray head", False, [], id="nothing-to-do"),
+        pytest.param(RUNS, 8003, "Ray head", True, [RESTART], id="settings"),
+        pytest.param(RUNS, 8002, "Ray", True, [RELOAD, RESTART], id="unit"),
+        pytest.param(RUNS.replace("=no", "=yes"), 8002, "Ray head", True, [RELOAD, RESTART], id="cut-off"),
+        pytest.param(RUNS.replace("=active", "=failed"), 8002, "Ray head", True, [START], id="down"),
+        pytest.param(RUNS.replace("=enabled", "=disabled"), 8002, "Ray head", True, [ENABLE], id="not-after-a-boot"),
     ],
 )
-def test_second_time(node, shown, settings, text, changed, asked):
+def test_second_time(node, shown, settings, description, changed, asked):
     node.run(FRESH, {"port": 8002})
-    told, again = node.run(shown, {"port": settings}, text=text)
+    told, again = node.run(shown, {"port": settings}, description=description)
     assert (told["changed"], again) == (changed, asked)
     # What served before stays beside the new settings.
     assert ("supervisor-ray.json.previous" in names(node.state)) == (settings != 8002)

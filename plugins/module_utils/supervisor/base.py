@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the onecc.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What both programs stand on: a loop that systemd watches, signals, a status by HTTP, other nodes' status."""
+"""What both programs stand on: a loop that systemd watches, if it is there, signals, a status, other nodes' status."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ OLD = 15
 
 
 def say(text):
-    """A line for the journal."""
+    """A line for the journal; supervisord writes it as it is, so that it gets here what the journal would add."""
+    if name := os.environ.get("SUPERVISOR_PROCESS_NAME"):
+        text = "%s %s %s[%d]: %s" % (clock_time(), os.uname().nodename, name, os.getpid(), text)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
@@ -46,7 +48,7 @@ def tell_systemd(text):
 
 
 class Program:
-    """A loop until SIGTERM, which stops the container as well. SIGHUP ends the program alone; systemd starts it anew.
+    """A loop until SIGTERM, which stops the container as well. SIGHUP ends the program alone, to be started anew.
 
     :param interval: seconds between two steps
     """
