@@ -549,7 +549,10 @@ def starter(folder, tools, config):
     """The script that the start of the machine runs. What runs once comes before the rest has begun."""
     return """#!/bin/sh
 # %s
-# Starts all services that are enabled; nothing if they are started. With --nodaemon it stays until they are stopped.
+# Starts all services that are enabled, unless they were started. With --nodaemon it stays until they are stopped.
+if %s/ctl pid >/dev/null 2>&1; then
+  exit
+fi
 for section in %s/*.conf; do
   if grep -q '^autorestart=false$' "$section" && grep -q '^autostart=true$' "$section"; then
     /bin/sh "${section%%.conf}.sh" start
@@ -557,7 +560,7 @@ for section in %s/*.conf; do
 done
 exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \\
   %s -c %s "$@"
-""" % (HEADING, shlex.quote(folder), shlex.quote(tools + "/bin/supervisord"), shlex.quote(config))
+""" % (HEADING, *[shlex.quote(each) for each in (folder, folder, tools + "/bin/supervisord", config)])
 
 
 def controller(tools, config):

@@ -431,6 +431,8 @@ def test_what_runs_once(node):
     mark.unlink()
     run([node.manager.starter], check_rc=True)
     assert mark.exists()
+    # Once more does nothing.
+    assert run([node.manager.starter]) == (0, "", "")
     assert node.have("onecc-once", state="absent")["changed"]
     assert not mark.exists()
     assert node.manager.names() == ["onecc-it"]
