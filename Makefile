@@ -16,7 +16,7 @@ export LAB_NODES ?= 2
 COLLECTION := build/collections/ansible_collections/onecc/vllm
 LAB := ansible-playbook -i localhost,
 
-.PHONY: help env lab-up lab-down lab-purge demo test check bench-download bench-deploy chaos docs lock clean
+.PHONY: help env lab-up lab-down lab-purge demo test check bench-download bench-deploy chaos gpu-bundle gpu docs lock clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -63,6 +63,15 @@ bench-deploy: lab-up ## deploy beside a script by hand, and with nothing to do (
 
 chaos: env ## faults on the lab under load, one after the other (about 65 min); build/chaos.json
 	tests/chaos/run.py
+
+gpu-bundle: env ## what a machine with GPUs and without network takes for `make gpu`; build/gpu/parts
+	tests/gpu/bundle.py
+
+# Such a machine has no environment of this repository: run.py takes any Python.
+gpu: export BUNDLE ?= build/gpu/parts
+gpu: ## there, as root: what we deploy runs on its GPUs, measured (about 20 min); docs/results/gpu.json and gpu.md
+	status=0; python3 tests/gpu/run.py --bundle $(BUNDLE) || status=$$?; \
+	python3 tests/gpu/page.py docs/results/gpu.json docs/results/gpu.md; exit $$status
 
 docs: env ## the documentation as a site, in build/docs/html
 	docs/docsite/build.py

@@ -25,12 +25,15 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 
 import debian
+
 import locks
 
 BUILD = ROOT / "build/gpu"
 LAB_CACHE = pathlib.Path(os.environ.get("LAB_CACHE") or pathlib.Path.home() / ".cache/onecc-vllm-lab")
 # Python of the machine, and the newest glibc that its wheels may need: Ubuntu 24.04, Debian 12.
 PLATFORMS = {"gpu": ("3.12", 35), "cpu": ("3.11", 36)}
+# Ansible looks its modules up although nothing runs in containers.
+COLLECTIONS = ["community/docker"]
 # Loaders that vLLM names as extras and its lock does not hold.
 LOADERS = ["runai-model-streamer==0.16.1", "humanize==4.17.0", "instanttensor==0.2.2"]
 
@@ -48,12 +51,17 @@ def lock_files(accelerator: str) -> dict[str, str]:
             accelerator
         ]
     )
-    # What converts SmolLM2, which is smaller as its package has it.
+    # What converts SmolLM2, which is smaller as its package has it: with the same versions, where there are two.
     model = (ROOT / "tests/lab/model/requirements.txt").read_text()
-    there = locks.OF_THE_MACHINE if accelerator == "gpu" else []
+    venv = whole.read_text()
+    if accelerator == "gpu":
+        venv = locks.without(venv, locks.OF_THE_MACHINE)
+        model = locks.without(model, locks.OF_THE_MACHINE)
+        shared = set(locks.entries(venv)) & set(locks.entries(model))
+        model = locks.without(model, list(shared)) + locks.only(venv, list(shared))
     return {
-        "venv.txt": locks.without(whole.read_text(), there),
-        "model.txt": locks.without(model, there),
+        "venv.txt": venv,
+        "model.txt": model,
         "tools.txt": (ROOT / "roles/env_setup/files/tools-requirements.txt").read_text(),
         "controller.txt": controller,
     }
@@ -72,13 +80,19 @@ def wheels(accelerator: str, cache: pathlib.Path, folder: pathlib.Path) -> None:
     stamp = cache / "stamp"
     digest = hashlib.sha256(json.dumps([wanted, LOADERS]).encode()).hexdigest()
     if not stamp.exists() or stamp.read_text() != digest:
+        # A new folder, which takes from the old one what is still wanted.
+        fresh = cache.with_name(cache.name + ".new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir()
         for name, text in wanted.items():
             say("fetching what %s names" % name)
-            (cache / name).write_text(text)
-            run(*words, "--dest", str(cache), "--require-hashes", "--requirement", str(cache / name))
+            (fresh / name).write_text(text)
+            run(*words, "--dest", str(fresh), "--require-hashes", "--requirement", str(fresh / name))
         if accelerator == "gpu":
-            run(*words, "--dest", str(cache), *LOADERS)
-        stamp.write_text(digest)
+            run(*words, "--dest", str(fresh), *LOADERS)
+        (fresh / "stamp").write_text(digest)
+        shutil.rmtree(cache)
+        fresh.rename(cache)
     (folder / "wheels").mkdir(parents=True)
     (folder / "locks").mkdir()
     for path in cache.glob("*.whl"):
@@ -107,6 +121,12 @@ def pack(folder: pathlib.Path, parts: pathlib.Path, size: int) -> None:
     archive.unlink()
 
 
+def pack_folder(target: pathlib.Path, folder: pathlib.Path, *names: str) -> None:
+    """An archive that is the same for the same files."""
+    plain = ["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"]
+    run("tar", "--create", "--xz", *plain, "--file", str(target), "--directory", str(folder), *names)
+
+
 def run(*words: str) -> None:
     subprocess.run(words, check=True)
 
@@ -122,16 +142,10 @@ def main() -> None:
     wheels(options.accelerator, BUILD / "cache/wheels" / options.accelerator, folder)
     say("unpacking Debian's packages")
     debian.unpack(BUILD / "cache/debs", BUILD / "cache/debian")
-    run(
-        "tar",
-        "-cJf",
-        str(folder / "debian.tar.xz"),
-        "--sort=name",
-        "--mtime=@0",
-        "-C",
-        str(BUILD / "cache/debian"),
-        ".",
-    )
+    pack_folder(folder / "debian.tar.xz", BUILD / "cache/debian", ".")
+    say("packing the collections that ours depends on")
+    there = next((ROOT / ".venv/lib").glob("python3*")) / "site-packages/ansible_collections"
+    pack_folder(folder / "collections.tar.xz", there, *COLLECTIONS)
     files = {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))

@@ -12,6 +12,7 @@ OF_THE_MACHINE = [
     r"cuda-.*",
     r"flashinfer-cubin",
     r"llvmlite",
+    r"mpmath|networkx|sympy",
     r"numba",
     r"numpy",
     r"nvidia-(cublas|cuda|cudnn-cu|cufft|cufile|curand|cusolver|cusparse|cutlass-dsl-libs|nccl|nvjitlink|nvshmem|nvtx|nvvm).*",

