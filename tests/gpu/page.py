@@ -9,7 +9,7 @@ import json
 import pathlib
 import sys
 
-TITLES = {"pair": "two nodes with one GPU each", "single": "one node with two GPUs"}
+TITLES = {"pair": "Two nodes with one GPU each", "single": "One node with two GPUs"}
 
 
 def table(head: list[str], rows: list[list]) -> list[str]:
@@ -62,7 +62,7 @@ def deployment(name: str, title: str, steps: dict) -> list[str]:
     if not done.get("deploy", {}).get("ok"):
         return []
     deploy, answer, fabric = done["deploy"], done.get("answer", {}), done.get("fabric", {})
-    lines = ["## %s" % title.capitalize(), ""]
+    lines = ["## %s" % title, ""]
     if "answer" in answer:
         words = "Tensor parallel %s, pipeline parallel %s. Asked twice, it answered the same"
         lines += [words % (answer["tensor"], answer["pipeline"]) + (":" if answer["ok"] else ", or not:"), ""]
@@ -99,8 +99,8 @@ def deployment(name: str, title: str, steps: dict) -> list[str]:
     fault = done.get("fault", {})
     if "healed" in fault:
         lines += [
-            "A killed rank: noticed after %g, engine started anew after %g, answered again after %g."
-            % (fault["noticed"], fault["started_anew"], fault["healed"]),
+            "A killed rank: noticed after %g, engine started anew after %g, answered after %g; that start took %g."
+            % (fault["noticed"], fault["started_anew"], fault["healed"], fault["start"]),
             "",
         ]
     return lines

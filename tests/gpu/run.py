@@ -198,8 +198,17 @@ class Site:
             expect(bool(parts), "%s: expected bundle.json or part00, part01, …" % given)
             numbers = [int(part.name[4:]) for part in parts]
             expect(numbers == list(range(len(parts))), "%s: expected parts without a gap, found %s" % (given, numbers))
+            # What is cut short by a part that is missing is told below.
             with contextlib.suppress(tarfile.TarError), tarfile.open(fileobj=Joined(parts), mode="r|") as archive:
                 archive.extractall(self.bundle)
+        try:
+            self.verify_bundle(given)
+        except StepError:
+            shutil.rmtree(self.bundle, ignore_errors=True)
+            raise
+
+    def verify_bundle(self, given: pathlib.Path) -> None:
+        """Whether every file is there, and as it was packed."""
         expect(
             (self.bundle / "bundle.json").exists(), "%s: expected a whole bundle, found one without bundle.json" % given
         )
@@ -681,23 +690,18 @@ class Site:
         venv = next((self.work / "shared/.onecc/venv").glob("*/digest")).parent
         seen = "%s/.onecc/venv/%s" % (SHARED_AT, venv.name)
         extra = self.work / "shared/loaders"
-        if not extra.exists():
+        if self.gpu and not extra.exists():
             words = [*self.pip(), "install", *self.from_bundle(), "--target", str(extra)]
             sh([*words, "runai-model-streamer", "humanize", "instanttensor"], 60)
         ways = {
             "default": {"load_format": "safetensors"},
             "prefetch": {"load_format": "safetensors", "safetensors_load_strategy": "prefetch"},
             "eager": {"load_format": "safetensors", "safetensors_load_strategy": "eager"},
-            "fastsafetensors": {"load_format": "fastsafetensors"},
-            "runai_streamer": {"load_format": "runai_streamer"},
-            "instanttensor": {"load_format": "instanttensor"},
         }
-        cases = [
-            {"name": way, "where": where, "arguments": arguments}
-            for way, arguments in ways.items()
-            for where in ("disk", "memory")
-        ]
-        # The first start compiles, and is no case.
+        if self.gpu:
+            ways |= {each: {"load_format": each} for each in ("fastsafetensors", "runai_streamer", "instanttensor")}
+        cases = [{"name": way, "where": where, "arguments": ways[way]} for way in ways for where in ("disk", "memory")]
+        # The first start warms up, and is no case.
         cases.insert(0, {"name": "warm-up", "where": "memory", "arguments": ways["default"]})
         env = {
             "PATH": seen + "/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -708,7 +712,12 @@ class Site:
             "VLLM_USE_FLASHINFER_SAMPLER": "0",
             "CUDA_VISIBLE_DEVICES": "0",
         }
-        argv = [seen + "/bin/python", str(HERE / "remote_load.py"), "%s/%s" % (KEPT, LARGE), json.dumps(cases)]
+        argv = [
+            seen + "/bin/python",
+            str(HERE / "remote_load.py"),
+            "%s/%s" % (KEPT, DEPLOYMENTS[name]["model"]),
+            json.dumps(cases),
+        ]
         try:
             text = self.on(name, argv, env, limit=540)
         finally:
