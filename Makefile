@@ -7,8 +7,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 # How much of plugins/ is run, lines and branches together; a run of single tests does not ask.
 COVERAGE := --cov --cov-report=term --cov-fail-under=90
-# Two files at a time, the gates first, which take longest.
-SIDE_BY_SIDE := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+# Three files at a time, since tests also wait; the gates first, which take longest.
+SIDE_BY_SIDE := --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 # The lab has this many nodes, one of them the head.
 export LAB_NODES ?= 2
 

@@ -1,11 +1,21 @@
 # Copyright (c) 2026, the onecc.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The last line of a run says how it went, in words that scripts can read."""
+"""The last line of a run says how it went, in words that scripts can read. Short runs of Ansible share its import."""
 
 import pytest
 
+import prepared
+
 FAILED = pytest.StashKey[int]()
+
+
+@pytest.fixture(scope="session")
+def ansible():
+    """Runs ansible, ansible-doc, ansible-inventory or ansible-playbook: their words, the environment, the folder."""
+    programs = prepared.Prepared()
+    yield programs.run
+    programs.close()
 
 
 @pytest.hookimpl(trylast=True)

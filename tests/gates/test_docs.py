@@ -46,28 +46,20 @@ def unknown(names):
     return {name for name in names if not name.startswith("ansible_")} - variables()
 
 
-def run(*words, folder):
-    env = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
-    done = subprocess.run(words, cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def read_yaml(text, folder):
+def read_yaml(text, folder, run):
     """A playbook as Ansible reads it, or variables that there are."""
     given = yaml.load(text, Loader)
     if isinstance(given, list):
         (folder / "play.yml").write_text(text)
-        inventory = ROOT / "inventories/1cc.ini"
-        run("ansible-playbook", "-i", str(inventory), "--syntax-check", "play.yml", folder=folder)
+        run("ansible-playbook", "-i", str(ROOT / "inventories/1cc.ini"), "--syntax-check", "play.yml")
     else:
         assert unknown(given) == set(), "variables that are not there"
 
 
-def read_inventory(text, folder):
+def read_inventory(text, folder, run):
     """An inventory as Ansible reads it: one head, workers, and variables that there are."""
     (folder / "1cc.ini").write_text(text)
-    hosts = yaml.safe_load(run("ansible-inventory", "-i", "1cc.ini", "--list", folder=folder))
+    hosts = yaml.safe_load(run("ansible-inventory", "-i", "1cc.ini", "--list"))
     assert len(hosts["head"]["hosts"]) == 1
     assert hosts["workers"]["hosts"]
     for given in hosts["_meta"]["hostvars"].values():
@@ -75,9 +67,10 @@ def read_inventory(text, folder):
         assert unknown(given) == set(), "variables that are not there"
 
 
-def read_console(text, folder):
+def read_console(text, _folder, _run):
     """Commands that bash can read; which of them there are is the matter of other tests."""
-    run("bash", "-n", "-c", text, folder=folder)
+    done = subprocess.run(["bash", "-n", "-c", text], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 # What is done with a block of code, by its language.
@@ -85,9 +78,9 @@ READERS = {
     "yaml": read_yaml,
     "ini": read_inventory,
     "console": read_console,
-    "python": lambda text, _folder: compile(text, "block", "exec"),
+    "python": lambda text, _folder, _run: compile(text, "block", "exec"),
     # What programs print, and drawings.
-    "text": lambda _text, _folder: None,
+    "text": lambda _text, _folder, _run: None,
 }
 
 
@@ -173,13 +166,20 @@ def test_links_lead_to_files(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_blocks_of_code_can_be_read(page, tmp_path):
+def test_blocks_of_code_can_be_read(page, tmp_path, ansible):
+    env = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)}
+
+    def run(*words):
+        done = ansible(words, env, tmp_path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     blocks = re.findall(r"^```(\S*)\n(.*?)^```$", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     # Blocks that are the site's own, such as its navigation.
     blocks = [(language, text) for language, text in blocks if not language.startswith("{")]
     assert {language for language, _text in blocks} - set(READERS) == set(), "languages that nothing here can read"
     for language, text in blocks:
-        READERS[language](text, tmp_path)
+        READERS[language](text, tmp_path, run)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -67,26 +68,36 @@ def user(artifact, tmp_path_factory):
     return env, folder
 
 
-@pytest.mark.parametrize("command", documented("ansible-playbook"))
-def test_documented_playbooks(user, command):
-    """With their arguments, where there is nothing but the collection: Ansible finds and reads all of it."""
+@pytest.fixture
+def run_there(user, ansible):
+    """Runs a command line of Ansible's programs in that folder; gives what it says."""
     env, folder = user
+
+    def start(command, **more):
+        done = ansible(shlex.split(command), env | more, folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return start
+
+
+@pytest.mark.parametrize("command", documented("ansible-playbook"))
+def test_documented_playbooks(run_there, command):
+    """With their arguments, where there is nothing but the collection: Ansible finds and reads all of it."""
     if command == "ansible-playbook deploy.yml -i 1cc.ini":
-        assert "playbook: deploy.yml" in run("bash", "-c", command + " --syntax-check", env=env, folder=folder)
+        assert "playbook: deploy.yml" in run_there(command + " --syntax-check")
         return
     playbook = re.match(r"ansible-playbook onecc\.vllm\.(\w+) -i (?:1cc\.ini|localhost,)", command)
     assert playbook, "expected onecc.vllm.NAME or deploy.yml with an inventory, found: %s" % command
-    out = run("bash", "-c", command + " --syntax-check", env=env, folder=folder)
-    assert "playbooks/%s.yml" % playbook[1] in out
+    assert "playbooks/%s.yml" % playbook[1] in run_there(command + " --syntax-check")
 
 
-def test_documented_looks(user):
+def test_documented_looks(run_there):
     """Single tasks on some of the sample's nodes."""
-    env, folder = user
     commands = documented("ansible")
     assert commands
     for command in commands:
-        assert "    node00\n" in run("bash", "-c", command + " --list-hosts", env=env, folder=folder)
+        assert "    node00\n" in run_there(command + " --list-hosts")
 
 
 def test_all_playbooks_are_documented():
@@ -94,10 +105,9 @@ def test_all_playbooks_are_documented():
     assert set(re.findall(r"onecc\.vllm\.(\w+)", text)) == set(PLAYBOOKS)
 
 
-def test_documented_tags(user):
+def test_documented_tags(run_there):
     """Each that is named is there, and there are no others."""
-    env, folder = user
-    out = run("ansible-playbook", "deploy.yml", "-i", "1cc.ini", "--list-tags", env=env, folder=folder)
+    out = run_there("ansible-playbook deploy.yml -i 1cc.ini --list-tags")
     found = set(re.findall(r"\w+", " ".join(re.findall(r"TAGS: \[(.*)\]", out)))) - {"always"}
     page = (ROOT / "docs/howto/phases.md").read_text()
     named = re.search(r"chosen by tags: (.*?)\.\n", page, flags=re.DOTALL)[1]
@@ -105,18 +115,16 @@ def test_documented_tags(user):
 
 
 @pytest.mark.parametrize("command", documented("ansible-doc"))
-def test_documented_help(user, command):
-    env, folder = user
-    assert "onecc.vllm" in run("bash", "-c", command, env=env, folder=folder)
+def test_documented_help(run_there, command):
+    assert "onecc.vllm" in run_there(command)
 
 
-def test_every_role_has_help(user):
+def test_every_role_has_help(run_there):
     """As the README has it for one of them, "and likewise" for others."""
-    env, folder = user
     text = (ROOT / "README.md").read_text()
     roles = ["onecc.vllm.%s" % path.name for path in sorted((ROOT / "roles").iterdir())]
     assert [role for role in roles if "`%s`" % role.split(".")[2] not in text and role + "`" not in text] == []
-    out = run("ansible-doc", "-t", "role", *roles, env=env | {"NO_COLOR": "1"}, folder=folder)
+    out = run_there("ansible-doc -t role " + " ".join(roles), NO_COLOR="1")
     assert sorted(re.findall(r"^> ROLE: \*([\w.]+)\*", out, flags=re.MULTILINE)) == roles
 
 
@@ -134,15 +142,12 @@ def test_documented_installation():
     }
 
 
-def test_a_deployment_of_one_line(user):
+def test_a_deployment_of_one_line(run_there):
     """As the README has it."""
-    env, folder = user
-    tasks = run("ansible-playbook", "deploy.yml", "-i", "1cc.ini", "--list-tasks", env=env, folder=folder)
-    assert "onecc.vllm.model_download" in tasks
-    plan = ["-e", "plan_nodes=1", "-e", "plan_gpus_per_node=8", "-e", "plan_gpu_memory_mib=81559"]
-    assert "play #1 (localhost)" in run(
-        "ansible-playbook", "onecc.vllm.plan", "-i", "localhost,", *plan, "--list-tasks", env=env, folder=folder
-    )
+    assert "onecc.vllm.model_download" in run_there("ansible-playbook deploy.yml -i 1cc.ini --list-tasks")
+    plan = "-e plan_nodes=1 -e plan_gpus_per_node=8 -e plan_gpu_memory_mib=81559"
+    out = run_there("ansible-playbook onecc.vllm.plan -i localhost, %s --list-tasks" % plan)
+    assert "play #1 (localhost)" in out
 
 
 def test_execution_environment(user):

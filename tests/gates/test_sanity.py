@@ -3,7 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """ansible-test sanity, which takes longest, in a file of its own: files are tested side by side."""
 
+import json
+import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -32,14 +35,15 @@ def copy(tmp_path_factory):
 
 
 def test_sanity(copy):
-    """ansible-test keeps its environments in the home folder: here one below build/, with a pip in its cache
-    that needs no download.
-    """
+    """ansible-test keeps its environments in the home folder: here one below build/, where its pip is uv."""
     assert not list((ROOT / "tests").glob("sanity/ignore*")), "ansible-test sanity is to pass without ignores"
     home = ROOT / "build/ansible-test"
     cache = home / ".ansible/test/cache"
     cache.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(ROOT / "tests/gates/get_pip.py", cache / "get_pip_24_2.py")
+    # ansible-test passes on little of the environment; uv needs its cache, and maybe certificates or a proxy.
+    names = [name for name in os.environ if re.match(r"HOME$|UV_|XDG_|SSL_|.*_proxy$", name, flags=re.IGNORECASE)]
+    (home / "uv.json").write_text(json.dumps({name: os.environ[name] for name in names}))
     version = "%d.%d" % sys.version_info[:2]
     words = ["ansible-test", "sanity", "--venv", "--python", version, "--color", "no"]
     run("env", "HOME=%s" % home, *words, folder=copy)

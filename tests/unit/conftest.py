@@ -172,7 +172,7 @@ def repository():
 
 
 @pytest.fixture
-def ansible_inventory(monkeypatch):
+def ansible_inventory(monkeypatch, ansible):
     """Runs ansible-inventory as a user does, with the collections of this checkout; a source that fails ends it."""
     for name in [name for name in os.environ if name.startswith(("ANSIBLE_", "ONECC_", "LAMBDA_"))]:
         monkeypatch.delenv(name)
@@ -182,10 +182,7 @@ def ansible_inventory(monkeypatch):
 
     def start(*paths):
         words = [word for path in paths for word in ("-i", str(path))]
-        program = str(pathlib.Path(sys.executable).parent / "ansible-inventory")
-        return subprocess.run(
-            [program, *words, "--list"], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
-        )
+        return ansible(["ansible-inventory", *words, "--list"], os.environ, REPOSITORY)
 
     return start
 
