@@ -819,7 +819,7 @@ STEPS = {
     "pair.fault": ("pair", Site.fault, True),
     "pair.second": ("pair", Site.second, True),
     "single.answer": ("single", Site.answer, True),
-    "single.fabric": ("single", Site.fabric, True),
+    "single.fabric": ("single", Site.fabric, False),
     "single.tokens": ("single", Site.tokens, True),
     "single.throughput": ("single", Site.throughput, True),
     "single.second": ("single", Site.second, True),
