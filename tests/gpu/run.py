@@ -675,7 +675,8 @@ class Site:
     def start_by_hand(self, node: str, program: str, spec: dict, url: str, limit: float) -> float:
         """Seconds until a process answers that was started as a person would."""
         words = ["env", "-i", *("%s=%s" % each for each in spec["env"].items()), *spec["argv"]]
-        command = "cd %s && setsid nohup %s >/root/%s.log 2>&1 </dev/null &"
+        # One command in the background: a list would leave a shell that holds the connection.
+        command = "cd %s; setsid nohup %s >/root/%s.log 2>&1 </dev/null &"
         self.nodes.ssh(node, command % (spec["cwd"], " ".join(map(shell_quote, words)), program))
         # Whoever asks for a key answers as well.
         ask = "import urllib.request as u, urllib.error as e\ntry: u.urlopen(%r, timeout=2)\nexcept e.HTTPError: pass"
