@@ -322,7 +322,7 @@ class Nodes:
         if (self.work / "bin/ip").exists():
             self.ip("netns", "del", SWITCH, check=False)
         if os.path.ismount(self.memory):
-            run("umount", str(self.memory))
+            run("umount", "--lazy", str(self.memory))
 
 
 def main() -> None:

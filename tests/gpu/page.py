@@ -64,8 +64,8 @@ def deployment(name: str, title: str, steps: dict) -> list[str]:
     deploy, answer, fabric = done["deploy"], done.get("answer", {}), done.get("fabric", {})
     lines = ["## %s" % title, ""]
     if "answer" in answer:
-        words = "Tensor parallel %s, pipeline parallel %s. Asked twice, it answered the same"
-        lines += [words % (answer["tensor"], answer["pipeline"]) + (":" if answer["ok"] else ", or not:"), ""]
+        words = "Tensor parallel %s, pipeline parallel %s. Asked twice, it answered %s:"
+        lines += [words % (answer["tensor"], answer["pipeline"], "the same" if answer["same"] else "differently"), ""]
         lines += ["> %s" % " ".join(answer["answer"].split()), ""]
     if fabric.get("row"):
         row = fabric["row"]
