@@ -41,6 +41,7 @@ NODE_PROGRAMS = {
     "/usr/sbin/nginx": "usr/sbin/nginx",
     "/usr/sbin/nft": "usr/sbin/nft",
     "/usr/sbin/ip": "bin/ip",
+    "/usr/bin/ss": "bin/ss",
 }
 SSHD = """
 Port 22
