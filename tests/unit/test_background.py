@@ -20,6 +20,8 @@ from ansible_collections.onecc.vllm.plugins.module_utils.background import STOPP
 SCRIPT = """
 import os, signal, sys, time
 sys.path.insert(0, sys.argv[1])
+# A shell has it ignored by what it starts in the background, such as these tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from ansible_collections.onecc.vllm.plugins.module_utils.background import STOPPED, Background
 from ansible_collections.onecc.vllm.plugins.module_utils.errors import OneccError
 

@@ -15,7 +15,8 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.onecc.vllm.plugins.module_utils.supervisor.processes import Processes
 from ansible_collections.onecc.vllm.plugins.modules import process_spec
 
-NAME = "onecc-try"
+# Not that of another file of tests: what bears a name is ended with it, and files are tested side by side.
+NAME = "onecc-spec"
 
 
 @pytest.fixture
