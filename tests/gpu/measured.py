@@ -12,7 +12,7 @@ import statistics
 
 def instant(text: str) -> float:
     """Seconds since the epoch of a time as the logs have it: 2026-11-23T11:48:56.07560999Z."""
-    whole, _, rest = text.rstrip("Z").partition(".")
+    whole, _dot, rest = text.rstrip("Z").partition(".")
     begin = datetime.datetime.fromisoformat(whole).replace(tzinfo=datetime.timezone.utc).timestamp()
     return begin + float("0." + (rest or "0"))
 
@@ -109,7 +109,7 @@ def loads(text: str) -> list[dict]:
     """Cases of remote_load.py, each with what vLLM logged meanwhile."""
     found = []
     for part in re.split(r"^ONECC CASE ", text, flags=re.MULTILINE)[1:]:
-        head, _, rest = part.partition("\n")
+        head, _end, rest = part.partition("\n")
         case = json.loads(head)
         case.update({name: seconds for name, seconds in stages(rest).items() if name in ("weights", "model")})
         ends = re.findall(r"^ONECC END (.*)$", rest, flags=re.MULTILINE)

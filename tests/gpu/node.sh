@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # A node's first process: makes a root of its own over that of the machine, and keeps sshd there. Runs in namespaces of its
 # own (see nodes.py), with everything it needs to know in a file of shell variables. Waits for a line on standard input,
 # which says that the network is there.

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env python
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Nodes of a cluster as namespaces of one machine: each with sshd, an address, processes, and GPUs of its own.
@@ -255,7 +255,7 @@ class Nodes:
 
     def first_process(self, name: str, parent: subprocess.Popen) -> int:
         """The node's process 1, once it has namespaces of its own."""
-        for _ in range(100):
+        for _again in range(100):
             if parent.poll() is not None:
                 break
             children = pathlib.Path("/proc/%d/task/%d/children" % (parent.pid, parent.pid)).read_text().split()
@@ -277,7 +277,7 @@ class Nodes:
         run(*inside, "route", "add", "default", "via", GATEWAY)
 
     def wait(self, name: str) -> None:
-        for _ in range(60):
+        for _again in range(60):
             if not self.alive(name):
                 break
             if self.ssh(name, "hostname", check=False).strip() == name:
@@ -305,7 +305,7 @@ class Nodes:
         """All its processes end with its first one."""
         if self.known[name]["pid"] and self.alive(name):
             os.kill(self.known[name]["pid"], signal.SIGKILL)
-            for _ in range(100):
+            for _again in range(100):
                 if not self.alive(name):
                     return
                 time.sleep(0.1)
@@ -331,7 +331,7 @@ def main() -> None:
     nodes = Nodes(work)
     if verb == "up":
         pairs = [name.partition("=") for name in names]
-        nodes.up({name: [int(number) for number in gpus.split(",") if number] for name, _, gpus in pairs})
+        nodes.up({name: [int(number) for number in gpus.split(",") if number] for name, _colon, gpus in pairs})
     elif verb == "reboot":
         nodes.reboot(names[0])
     else:

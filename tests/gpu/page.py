@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env python
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Makes the page of the results of run.py: page.py GPU.json PAGE.md. Says nothing that is not in the results."""
@@ -13,7 +13,7 @@ TITLES = {"pair": "Two nodes with one GPU each", "single": "One node with two GP
 
 
 def table(head: list[str], rows: list[list]) -> list[str]:
-    lines = ["| %s |" % " | ".join(head), "| %s |" % " | ".join("---" for _ in head)]
+    lines = ["| %s |" % " | ".join(head), "| %s |" % " | ".join("---" for _column in head)]
     return [*lines, *["| %s |" % " | ".join(map(cell, row)) for row in rows], ""]
 
 

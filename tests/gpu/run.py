@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/env python
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Proves on the hardware what is deployed: on one machine with two GPUs, without network, Docker and systemd.
@@ -535,7 +535,7 @@ class Site:
 
     def answer(self, name: str) -> dict:
         lines = self.play("verify", name, limit=120)
-        told = [self.ask(name) for _ in range(2)]
+        told = [self.ask(name) for _again in range(2)]
         texts = [each["choices"][0]["message"]["content"] for each in told]
         wish = DEPLOYMENTS[name]
         values = {
@@ -830,7 +830,7 @@ STEPS = {
 
 
 def run_step(site: Site, name: str) -> bool:
-    deployment, work, _ = STEPS[name]
+    deployment, work, _cpu = STEPS[name]
     begin = time.time()
     say(name)
     try:
@@ -890,9 +890,8 @@ def main() -> int:
     results.save()
     if options.prepare:
         return 0
-    wanted = (
-        options.only.split(",") if options.only else [name for name, (_, _, cpu) in STEPS.items() if site.gpu or cpu]
-    )
+    possible = [name for name, (_deployment, _work, cpu) in STEPS.items() if site.gpu or cpu]
+    wanted = options.only.split(",") if options.only else possible
     good = True
     try:
         for name in wanted:
