@@ -66,7 +66,9 @@ def deployment(name: str, title: str, steps: dict) -> list[str]:
     if "answer" in answer:
         words = "Tensor parallel %s, pipeline parallel %s. Asked twice, it answered %s:"
         lines += [words % (answer["tensor"], answer["pipeline"], "the same" if answer["same"] else "differently"), ""]
-        lines += ["> %s" % " ".join(answer["answer"].split()), ""]
+        # Of random weights there is no end, and no sense.
+        said = " ".join(answer["answer"].split())
+        lines += ["> %s" % (said if len(said) <= 200 else said[:100] + "…"), ""]
     if fabric.get("row"):
         row = fabric["row"]
         lines += ["Fabric: %s; wanted %s (%s)." % (row["found"], row["expected"], row["result"]), ""]
