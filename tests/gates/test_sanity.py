@@ -43,7 +43,13 @@ def test_sanity(copy):
     shutil.copyfile(ROOT / "tests/gates/get_pip.py", cache / "get_pip_24_2.py")
     # ansible-test passes on little of the environment; uv needs its cache, and maybe certificates or a proxy.
     names = [name for name in os.environ if re.match(r"HOME$|UV_|XDG_|SSL_|.*_proxy$", name, flags=re.IGNORECASE)]
-    (home / "uv.json").write_text(json.dumps({name: os.environ[name] for name in names}))
+    told = home / "uv.json"
+    # An index or a proxy may have a password.
+    told.touch(mode=0o600)
+    told.write_text(json.dumps({name: os.environ[name] for name in names}))
     version = "%d.%d" % sys.version_info[:2]
     words = ["ansible-test", "sanity", "--venv", "--python", version, "--color", "no"]
-    run("env", "HOME=%s" % home, *words, folder=copy)
+    try:
+        run("env", "HOME=%s" % home, *words, folder=copy)
+    finally:
+        told.unlink()
