@@ -5,6 +5,8 @@ SHELL := /bin/bash
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# Each target starts Python hundreds of times: what was compiled once is kept, whatever the caller's shell says.
+unexport PYTHONDONTWRITEBYTECODE
 # How much of plugins/ is run, lines and branches together; a run of single tests does not ask.
 COVERAGE := --cov --cov-report=term --cov-fail-under=90
 # Three files at a time, since tests also wait; the gates first, which take longest.

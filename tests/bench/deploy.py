@@ -95,7 +95,8 @@ def prepare(lab):
         scripts = {each["Name"].strip("/"): docker_run(each, image["Config"]["Env"]) for each in told}
         scripts["onecc-fabric"] = fabric(scripts["onecc-ray"], rank, len(lab.nodes))
         scripts = {name: shlex.join(argv) for name, argv in scripts.items()}
-        scripts["nginx"] = "nginx -c %s/endpoint/nginx.conf -g 'daemon on;'" % STATE_DIR
+        # Its configuration keeps it in the foreground.
+        scripts["nginx"] = "nohup nginx -c %s/endpoint/nginx.conf >/dev/null 2>&1 </dev/null &" % STATE_DIR
         scripts["hub"] = "export HF_HOME=/home/ubuntu/shared/.cache/huggingface HF_ENDPOINT=%s" % ENDPOINT
         for name, text in scripts.items():
             words = ["ssh", "-F", str(STATE / "ssh_config"), node, "sudo tee %s/%s >/dev/null" % (PREPARED, name)]
