@@ -163,61 +163,6 @@ def test_rotation(lab):
 
 # Prints for each port of an address, without and with the certificate of the node it runs on, what the handshake says.
 # In TLS 1.3 the server's refusal comes with the first read. HTTP/2 servers speak first.
-HANDSHAKE = """
-import json, socket, ssl, sys
-address, folder = sys.argv[1:3]
-told = {}
-for port in sys.argv[3:]:
-    for own in ("without", "with"):
-        context = ssl.create_default_context(cafile=folder + "/ca.crt")
-        context.set_alpn_protocols(["h2"])
-        if own == "with":
-            context.load_cert_chain(folder + "/tls.crt", folder + "/tls.key")
-        try:
-            with socket.create_connection((address, int(port)), 10) as plain:
-                with context.wrap_socket(plain, server_hostname=address) as stream:
-                    told[port + " " + own] = "answered" if stream.recv(1) else "closed"
-        except OSError as error:
-            told[port + " " + own] = repr(error)
-    # A server without TLS would send its settings in answer to this.
-    try:
-        with socket.create_connection((address, int(port)), 10) as plain:
-            plain.sendall(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
-            told[port + " plain"] = "answered" if plain.recv(9)[3:4] == bytes([4]) else "closed"
-    except OSError as error:
-        told[port + " plain"] = repr(error)
-print(json.dumps(told))
-"""
-
-
-def test_ray_with_tls(lab):
-    """Nobody without a certificate of the cluster gets a word out of Ray. The next deployment goes back."""
-    ask = (HANDSHAKE, "198.18.0.10", "%s/ray" % SECRETS, "6379", "6380")
-    play = lab.play("deploy", cluster_ray_tls=True)
-    assert play.rc == 0, play.why
-    try:
-        assert lab.ask().choices[0].finish_reason == "stop"
-        assert lab.ray_status().count("\n 1 node_") == 2
-        told = json.loads(run_on_node(lab, "node01", *ask))
-        write("security-tls.json", told)
-        assert {case for case, what in told.items() if what == "answered"} == {"6379 with", "6380 with"}, told
-        # The CA's key is on the head, and in no folder that a container sees.
-        where = [lab.on(node, "find %s -name ca.key" % SECRETS).split() for node in lab.nodes]
-        assert where == [["%s/ray-tls/ca.key" % SECRETS], []]
-        assert len({lab.on(node, "cat %s/ray/tls.key" % SECRETS) for node in lab.nodes}) == 2
-        for node in lab.nodes:
-            assert not lab.on(node, "find %s -type f -not -perm 0600" % SECRETS)
-        again = lab.play("deploy", cluster_ray_tls=True)
-        assert again.rc == 0, again.why
-        assert again.changed() == {}
-    finally:
-        back = lab.play("deploy")
-    assert back.rc == 0, back.why
-    assert lab.ask().choices[0].finish_reason == "stop"
-    told = json.loads(run_on_node(lab, "node01", *ask))
-    assert {case for case, what in told.items() if what == "answered"} == {"6379 plain", "6380 plain"}, told
-
-
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_denied_paths_with_a_key(lab, method):
     told = {
@@ -308,29 +253,87 @@ def test_the_firewall_leaves_others_alone(lab):
         assert lab.ask_until(240).choices[0].finish_reason == "stop"
 
 
-def test_secrets_are_nowhere_else(lab, tmp_path):
-    """With secrets that can be told from all else; last, since it changes them. The next deployment takes them back."""
-    markers = {
-        "hub": "hf_oneccmarker%s" % secrets.token_hex(12),
-        "key": "oneccmarkerkey%s" % secrets.token_hex(12),
-        "ray": "oneccmarkerray%s" % secrets.token_hex(12),
-    }
-    extra = {"model_download_token": markers["hub"], "endpoint_api_key": markers["key"]}
-    play = lab.play("deploy", "-vvv", "--diff", **extra, cluster_ray_token=markers["ray"])
+# Secrets that can be told from all else.
+MARKERS = {name: "oneccmarker%s%s" % (name, secrets.token_hex(12)) for name in ("key", "ray")}
+MARKERS["hub"] = "hf_oneccmarker%s" % secrets.token_hex(12)
+# The last deployments here: with everything that keeps a secret.
+SECRETIVE = {
+    "model_download_token": MARKERS["hub"],
+    "endpoint_api_key": MARKERS["key"],
+    "cluster_ray_token": MARKERS["ray"],
+    "cluster_ray_tls": True,
+}
+
+
+@pytest.fixture(scope="module")
+def secretive(lab):
+    play = lab.play("deploy", "-vvv", "--diff", **SECRETIVE)
     assert play.rc == 0, play.why
+    return play
+
+
+HANDSHAKE = """
+import json, socket, ssl, sys
+address, folder = sys.argv[1:3]
+told = {}
+for port in sys.argv[3:]:
+    for own in ("without", "with"):
+        context = ssl.create_default_context(cafile=folder + "/ca.crt")
+        context.set_alpn_protocols(["h2"])
+        if own == "with":
+            context.load_cert_chain(folder + "/tls.crt", folder + "/tls.key")
+        try:
+            with socket.create_connection((address, int(port)), 10) as plain:
+                with context.wrap_socket(plain, server_hostname=address) as stream:
+                    told[port + " " + own] = "answered" if stream.recv(1) else "closed"
+        except OSError as error:
+            told[port + " " + own] = repr(error)
+    # A server without TLS would send its settings in answer to this.
+    try:
+        with socket.create_connection((address, int(port)), 10) as plain:
+            plain.sendall(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+            told[port + " plain"] = "answered" if plain.recv(9)[3:4] == bytes([4]) else "closed"
+    except OSError as error:
+        told[port + " plain"] = repr(error)
+print(json.dumps(told))
+"""
+
+
+def handshakes(lab):
+    return json.loads(run_on_node(lab, "node01", HANDSHAKE, "198.18.0.10", "%s/ray" % SECRETS, "6379", "6380"))
+
+
+@pytest.mark.usefixtures("secretive")
+def test_ray_with_tls(lab):
+    """Nobody without a certificate of the cluster gets a word out of Ray."""
+    assert lab.ask().choices[0].finish_reason == "stop"
+    assert lab.ray_status().count("\n 1 node_") == 2
+    told = handshakes(lab)
+    write("security-tls.json", told)
+    assert {case for case, what in told.items() if what == "answered"} == {"6379 with", "6380 with"}, told
+    # The CA's key is on the head, and in no folder that a container sees.
+    where = [lab.on(node, "find %s -name ca.key" % SECRETS).split() for node in lab.nodes]
+    assert where == [["%s/ray-tls/ca.key" % SECRETS], []]
+    assert len({lab.on(node, "cat %s/ray/tls.key" % SECRETS) for node in lab.nodes}) == 2
+    again = lab.play("deploy", **SECRETIVE)
+    assert again.rc == 0, again.why
+    assert again.changed() == {}
+
+
+def test_secrets_are_nowhere_else(lab, secretive, tmp_path):
     diagnosis = lab.play("diagnose", diagnose_dir=str(tmp_path))
     assert diagnosis.rc == 0, diagnosis.why
-    texts = {"output of deploy": play.text.encode(), "output of diagnose": diagnosis.text.encode()}
+    texts = {"output of deploy": secretive.text.encode(), "output of diagnose": diagnosis.text.encode()}
     with tarfile.open(diagnosis.result("onecc.vllm.diagnosis")["archive"]) as archive:
         texts |= {"archive: %s" % each.name: archive.extractfile(each).read() for each in archive if each.isfile()}
     assert len(texts) > 10
     found = {
-        name: [place for place, text in texts.items() if value.encode() in text] for name, value in markers.items()
+        name: [place for place, text in texts.items() if value.encode() in text] for name, value in MARKERS.items()
     }
-    coded = [base64.b64encode(value.encode()).decode() for value in markers.values()]
+    coded = [base64.b64encode(value.encode()).decode() for value in MARKERS.values()]
     for node in lab.nodes:
         seen = json.loads(run_on_node(lab, node, (HERE / "hunt.py").read_text(), *coded, timeout=600))
-        for name, value in markers.items():
+        for name, value in MARKERS.items():
             found[name] += ["%s: %s" % (node, place) for place in seen[value]]
     write("security-hunt.json", found)
     # The hunt sees: each is found where it has to be.
@@ -340,4 +343,11 @@ def test_secrets_are_nowhere_else(lab, tmp_path):
     assert elsewhere == []
     for node in lab.nodes:
         assert not lab.on(node, "find %s -type f -not -perm 0600" % SECRETS)
-    assert lab.play("deploy").rc == 0
+
+
+def test_the_next_deployment_takes_them_back(lab):
+    play = lab.play("deploy")
+    assert play.rc == 0, play.why
+    assert lab.ask().choices[0].finish_reason == "stop"
+    told = handshakes(lab)
+    assert {case for case, what in told.items() if what == "answered"} == {"6379 plain", "6380 plain"}, told
