@@ -48,7 +48,6 @@ def test_healthy_and_measured(lab, tmp_path):
     for node in lab.nodes:
         listeners = lab.on(node, "ss --no-header --listening --tcp --numeric")
         assert ":50000 " not in listeners
-    assert play.seconds < 30
 
 
 @contextlib.contextmanager
