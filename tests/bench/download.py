@@ -11,7 +11,8 @@ the visible snapshot; the time of the whole playbook, which reads the nodes as w
 Writes build/bench-download.json:
   ratio_N_nodes  time of the role with N nodes / time of `hf download` with one
   refetch_ratio  bytes fetched after one node's job was killed halfway / bytes that were missing
-  noop_s         seconds of a whole ansible-playbook run on a complete snapshot at a pinned commit
+  noop_s         seconds of a whole ansible-playbook run on a complete snapshot at a pinned commit, the median of five
+  ping_s         beside it, the least that Ansible can do: seconds of `ansible -m ping` on the head
 """
 
 import datetime
@@ -19,6 +20,7 @@ import itertools
 import json
 import pathlib
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -94,15 +96,25 @@ def after_a_kill(scratch, hub):
     return sum(hub.sent().values()) / missing, missing
 
 
-def nothing_to_do(commit):
-    """A run as a user types it, on what is there."""
-    words = ["ansible-playbook", "-i", str(ROOT / "inventories/lab"), "playbooks/download.yml"]
-    words += ["-e", "model_download_repo=" + REPO, "-e", "model_download_revision=" + commit]
+def timed(*words):
+    """Seconds of a command as a user types it, and what it prints."""
     start = time.monotonic()
     run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-    if "complete and checked: nothing to fetch" not in run.stdout:
-        sys.exit("expected nothing to do:\n" + run.stdout)
-    return time.monotonic() - start
+    return time.monotonic() - start, run.stdout
+
+
+def nothing_to_do(commit):
+    """Seconds of a run on what is there, and of the least that Ansible can do: each the median of several, in turn."""
+    inventory = ["-i", str(ROOT / "inventories/lab")]
+    words = ["-e", "model_download_repo=" + REPO, "-e", "model_download_revision=" + commit]
+    runs, pings = [], []
+    for _again in range(5):
+        seconds, text = timed("ansible-playbook", *inventory, "playbooks/download.yml", *words)
+        if "complete and checked: nothing to fetch" not in text:
+            sys.exit("expected nothing to do:\n" + text)
+        runs.append(seconds)
+        pings.append(timed("ansible", *inventory, "head", "--become", "-m", "ansible.builtin.ping")[0])
+    return statistics.median(runs), statistics.median(pings)
 
 
 def main():
@@ -130,7 +142,8 @@ def main():
         result |= {"refetch_ratio": round(ratio, 3), "refetch_missing_bytes": missing}
         commit = (FOLDER / "refs/main").read_text()
         hub.mark()
-        result |= {"noop_s": round(nothing_to_do(commit), 2), "noop_requests": len(hub.requests())}
+        noop, ping = nothing_to_do(commit)
+        result |= {"noop_s": round(noop, 2), "ping_s": round(ping, 2), "noop_requests": len(hub.requests())}
         hub.set()
     shutil.rmtree(FOLDER, ignore_errors=True)
     path = ROOT / "build/bench-download.json"
@@ -140,7 +153,8 @@ def main():
     for name, seconds, whole in rows:
         print("%-26s %8.1f %7.3f %16s" % (name, seconds, seconds / plain, whole))
     print("\nfetched again after a kill halfway: %.3f of what was missing" % ratio)
-    print("nothing to do at a pinned commit:   %.2f s, %d requests" % (result["noop_s"], result["noop_requests"]))
+    words = (result["noop_s"], result["noop_requests"], result["ping_s"])
+    print("nothing to do at a pinned commit:   %.2f s, %d requests; ansible -m ping: %.2f s" % words)
     print("\nwritten to %s" % path.relative_to(ROOT))
 
 
