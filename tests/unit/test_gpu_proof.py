@@ -150,6 +150,15 @@ def test_page_says_what_was_measured():
                 "stages": {"weights": 0.4},
             },
             "pair.tokens": {"ok": True, "planned": 980, "real": 1000, "off": -0.02},
+            "pair.second": {
+                "ok": True,
+                "seconds_to_answer": 60.0,
+                "before_engine": 5.0,
+                "start": 50.0,
+                "after_ready": 5.0,
+                "starts": [48.0, 55.0, 50.0],
+                "ratio": 0.455,
+            },
             "single.second": {"ok": False, "error": "expected a | b"},
         },
     }
@@ -157,6 +166,8 @@ def test_page_says_what_was_measured():
     assert "2 of NVIDIA H200 (driver 580), 32 cores" in text
     assert "980 tokens planned, 1,000 by vLLM's log, -2.0%" in text
     assert "| deploy | 200 | 80 | 110 | 10 |" in text
+    assert "| stop, then start | 60 | 5 | 50 | 5 |" in text
+    assert "took 0.455 of the first (median of 48, 55, 50)." in text
     assert "| single.second | expected a \\| b |" in text
     # Neither a killed rank nor a benchmark was measured.
     assert not [word for word in ("rank", "Throughput", "Loading") if word in text]
