@@ -875,6 +875,9 @@ def main() -> int:
     begin = time.time()
     options.work.mkdir(parents=True, exist_ok=True)
     results = Results(options.out)
+    if not options.only:
+        # All of it is measured anew, beside nothing older.
+        results.all = {"steps": {}}
     site = Site(options, results)
     results.all.update(ended=now(), commit=options.commit or commit())
     results.all.setdefault("started", now())
