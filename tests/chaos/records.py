@@ -118,8 +118,8 @@ def judge_others(record, gap):
     record["wrong_answers"] += sum(other["gap"] is None or other["gap"] > TIE for other in record["other_texts"])
 
 
-def broken(record, plain_start_s):
-    """A line for each limit that a fault has broken."""
+def broken(record, plain_start_s=None):
+    """A line for each limit that a fault has broken; without a plain start, that of the recovery's time is none."""
     lines = list(record["problems"])
     if not record["served_again"]:
         lines.append("expected all well again within %d s, found it was not" % AGAIN)
@@ -131,7 +131,7 @@ def broken(record, plain_start_s):
     if limit and detect is None and record["failed_requests"]:
         lines.append("expected /ready to say no, found %(failed_requests)d failed requests and it never did" % record)
     recover = record["recover_s"]
-    if recover is not None and recover > RECOVER * plain_start_s:
+    if recover is not None and plain_start_s and recover > RECOVER * plain_start_s:
         most = RECOVER * plain_start_s
         lines.append("expected recovery within %.1f s (%.1f plain starts), found %.1f s" % (most, RECOVER, recover))
     lines += ["expected nothing lost, found %s" % loss for loss in record["lost"]]

@@ -23,7 +23,8 @@ def scene(lab):
 def test_fault(scene, fault):
     record = scene.run(fault)
     scene.lab.note("fault_" + fault.name, record)
-    assert broken(record, scene.plain_starts[0]) == []
+    # How long it took is noted: that limit is for `make chaos`, on a machine that does nothing else.
+    assert broken(record) == []
 
 
 def test_an_operator_stops_and_starts_the_engine(lab):

@@ -334,6 +334,8 @@ def test_a_flag_that_vllm_does_not_know_ends_soon_and_says_so(lab):
     for words in [
         "What went wrong: vLLM does not know a flag, or not its value (flag), on node00.",
         "unrecognized arguments: --no-such-flag",
+        # Not at the end of vllm_serve_timeout.
+        "found 3 starts that failed",
         "in node00/onecc-vllm.log:",
         "What to do: Correct vllm_serve_args",
         "What served before serves again.",
@@ -341,7 +343,6 @@ def test_a_flag_that_vllm_does_not_know_ends_soon_and_says_so(lab):
         assert words in " ".join(play.text.split()), play.text
     assert lab.client().models.list().data[0].id == served
     assert lab.containers("node00")["onecc-vllm"][0] == before
-    assert play.seconds < 200, "the whole vllm_serve_timeout was waited out"
 
 
 def test_the_next_deploy_mends_it(lab):
