@@ -875,10 +875,10 @@ def main() -> int:
     begin = time.time()
     options.work.mkdir(parents=True, exist_ok=True)
     results = Results(options.out)
-    if not options.only:
-        # All of it is measured anew, beside nothing older.
-        results.all = {"steps": {}}
     site = Site(options, results)
+    if not options.only and not site.deployed():
+        # All of it is measured anew, beside nothing older. What was left deployed is used again, and so is its time.
+        results.all = {"steps": {}}
     results.all.update(ended=now(), commit=options.commit or commit())
     results.all.setdefault("started", now())
     results.all.setdefault("commands", []).append("tests/gpu/run.py " + " ".join(sys.argv[1:]))

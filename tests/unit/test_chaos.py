@@ -340,6 +340,12 @@ def test_limits(change, words):
         assert word in line
 
 
+def test_the_limit_of_recovery_needs_a_plain_start():
+    slow = {**RECORD, "recover_s": 1000.0}
+    assert records.broken(slow) == []
+    assert len(records.broken(slow, plain_start_s=30.0)) == 1
+
+
 def test_table():
     lines = records.table([RECORD, {**RECORD, "name": "power-cut", "served_again": False, "detect_s": None}]).split(
         "\n"
