@@ -124,7 +124,9 @@ def broken(record, plain_start_s=None):
     if not record["served_again"]:
         lines.append("expected all well again within %d s, found it was not" % AGAIN)
     if record["wrong_answers"]:
-        lines.append("expected no wrong answer, found %(wrong_answers)d" % record)
+        told = ["%(why)s: %(text)r" % answer for answer in record["wrong"]]
+        told += ["%s nats beside the likeliest: %r" % (other["gap"], other["text"]) for other in record["other_texts"]]
+        lines.append("expected no wrong answer, found %d: %s" % (record["wrong_answers"], "; ".join(told)))
     detect, limit = record["detect_s"], DETECT[record["kind"]]
     if limit and detect is not None and detect > limit:
         lines.append("expected /ready to say no within %d s, found %.1f s" % (limit, detect))

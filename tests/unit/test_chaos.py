@@ -310,6 +310,8 @@ RECORD = {
     "served_again": True,
     "waiting_named": None,
     "lost": [],
+    "wrong": [],
+    "other_texts": [],
     "problems": [],
 }
 
@@ -326,7 +328,7 @@ RECORD = {
         ({"kind": "controller", "detect_s": 500.0}, []),
         ({"detect_s": None, "failed_requests": 0}, []),
         ({"detect_s": None}, ["found 9 failed requests and it never did"]),
-        ({"wrong_answers": 1}, ["no wrong answer, found 1"]),
+        ({"wrong_answers": 1, "wrong": [{"why": "no end", "text": "Pa"}]}, ["no wrong answer, found 1: no end: 'Pa'"]),
         ({"served_again": False, "recover_s": None}, ["within 300 s, found it was not"]),
         ({"lost": ["a", "b"]}, ["nothing lost, found a", "nothing lost, found b"]),
         ({"problems": ["no such process"]}, ["no such process"]),

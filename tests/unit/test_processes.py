@@ -115,6 +115,16 @@ def test_one_that_does_not_listen_is_ended(node, until):
     assert node.alive() == {}
 
 
+def test_one_that_is_not_asked(node, until):
+    """As an engine, which would answer half a text if it were."""
+    node.spec("sh", "-c", "trap 'echo asked; exit 5' TERM; echo ready; while :; do sleep 0.05; done")
+    node.start(NAME)
+    until(lambda: "ready" in node.log())
+    node.stop(NAME, 0)
+    assert node.get(NAME).exit_code == 128 + signal.SIGKILL
+    assert "asked" not in node.log()
+
+
 @pytest.mark.parametrize("first", ["process", "keeper"])
 def test_shared_memory_of_killed_ones_goes(node, until, first):
     """As vLLM's queues are: containers have a /dev/shm of their own, which goes with them."""

@@ -20,6 +20,8 @@ from .runtime import Container, EngineError
 
 # Seconds for one answer of the engine.
 TIMEOUT = 20
+# What the engine answers to whoever would end a container that does not run.
+CONFLICT = 409
 
 
 class Containers:
@@ -53,11 +55,18 @@ class Containers:
         self.call(name, "start")
 
     def stop(self, name, seconds):
-        """Asks the container to end, and ends it after so many seconds."""
-        self.call(name, "stop", timeout=seconds)
+        """Asks the container to end, and ends it after so many seconds; with 0 it is not asked."""
+        if seconds:
+            self.call(name, "stop", timeout=seconds)
+        else:
+            # One that has ended by itself is what was wanted.
+            self.call(name, "kill", unless=CONFLICT)
+            self.call(name, "wait", timeout=TIMEOUT)
 
-    def call(self, name, method, **options):
+    def call(self, name, method, unless=None, **options):
         try:
             return getattr(self.client.containers.get(name), method)(**options)
         except ERRORS as error:
+            if unless and getattr(error, "status_code", None) == unless:
+                return None
             raise EngineError("%s: %s" % (method, error)) from error

@@ -18,8 +18,10 @@ from .ray_node import DEMANDS
 from .runtime import EngineError, open_runtime
 
 NAME = "onecc-vllm"
-# Seconds that an engine gets to end: one that is broken, and one that an operator stops.
-BROKEN, STOPPED = 2, 10
+# An engine is ended without being asked. One that gets SIGTERM answers what it is working on with half a text, status
+# 200 and the finish_reason "abort" (vLLM, v1/engine/core.py, _handle_shutdown), which many a client takes for whole.
+# Whoever waits for an answer from a killed one gets an error, and asks again.
+AT_ONCE = 0
 
 
 def gone(expected, head):
@@ -161,7 +163,7 @@ class Engine(Program):
     def act(self, action):
         if action == "stop":
             self.probe.end()
-            self.containers.stop(NAME, BROKEN)
+            self.containers.stop(NAME, AT_ONCE)
         elif action == "start":
             self.containers.start(NAME)
 
@@ -187,6 +189,6 @@ class Engine(Program):
         try:
             container = self.containers.get(NAME)
             if container and container.running:
-                self.containers.stop(NAME, STOPPED)
+                self.containers.stop(NAME, AT_ONCE)
         except EngineError as error:
             say("the container engine does not answer: %s" % error)

@@ -240,9 +240,9 @@ class Processes:
             raise EngineError("start: %s" % (said.strip().splitlines() or ["status %d" % starter.returncode])[-1])
 
     def stop(self, name, seconds):
-        """Asks the process to end, and ends it and all that it has started after so many seconds."""
+        """Asks the process to end, and ends it and all that it has started after so many seconds; with 0 unasked."""
         state = read_json(self.state_file(name))
-        if state and state["status"] == "running" and is_alive(state["pid"], state["ticks"]):
+        if seconds and state and state["status"] == "running" and is_alive(state["pid"], state["ticks"]):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(state["pid"], signal.SIGTERM)
             end = time.monotonic() + seconds
