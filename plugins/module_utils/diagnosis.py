@@ -16,7 +16,7 @@ import tarfile
 
 from .catalogue import BY_ID, CAUSES
 from .errors import OneccError
-from .evidence import ENGINE_LOG, RAY, RAY_LOG, STATE, UNIT_JOURNAL
+from .evidence import ENDPOINT_JOURNAL, ENGINE_LOG, RAY, RAY_LOG, STATE, UNIT_JOURNAL
 
 # The files of evidence in which causes are looked for; the others are for people.
 LOGS = re.compile(
@@ -24,7 +24,7 @@ LOGS = re.compile(
     r"|ray/(gcs_server|raylet|monitor|worker-)[\w.-]*)$"
 )
 # Of these, those that tell of one start of the engine.
-OF_THE_ENGINE = re.compile(r"(onecc-vllm\.log|ray/worker-|ray/monitor)")
+OF_THE_ENGINE = re.compile(r"(onecc-vllm\.log|journal-onecc-endpoint\.txt|ray/worker-|ray/monitor)")
 # These last until somebody mends them, so they count from the start of Ray on, whenever the engine was started.
 LASTING = {"gpu-errors", "gpu-present", "image-ray", "image-same", "node-lost", "port", "reach"}
 # These mean something only once the engine has served: before, it may be loading.
@@ -39,6 +39,7 @@ PLAIN = re.compile(r"\[?(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d),(\d{3})[\s\]]")
 SHORT = re.compile(r"\b(?:DEBUG|INFO|WARNING|ERROR|CRITICAL) (\d\d-\d\d) (\d\d:\d\d:\d\d) ")
 
 UNIT_START = re.compile(r"\[\d+\]: starting: the engine starts")
+SERVICE_START = re.compile(r"systemd\[\d+\]: Started ")
 ENGINE_START = re.compile(r"API server version \d|█\s+version \d")
 SERVING = re.compile(r"Application startup complete")
 RAY_START = re.compile(r"Local node IP: ")
@@ -118,6 +119,12 @@ def read(lines, written=None):
     return result
 
 
+def last_run(lines):
+    """The lines since systemd has last started a service, which says nothing more where it runs."""
+    starts = [number for number, line in enumerate(lines) if SERVICE_START.search(line.text)]
+    return lines[starts[-1] :] if starts else lines
+
+
 COMPILED = [(cause, [re.compile(pattern) for pattern in cause.patterns]) for cause in CAUSES]
 ANY = re.compile("|".join("(?:%s)" % pattern for cause in CAUSES for pattern in cause.patterns))
 
@@ -169,6 +176,8 @@ class Scene:
             for name, lines in by_name.items():
                 if LOGS.match(name):
                     self.logs[node, name] = read(lines, written.get(name))
+                if name == ENDPOINT_JOURNAL:
+                    self.logs[node, name] = last_run(self.logs[node, name])
         self.names = {state["address"]: node for node, state in states.items() if state.get("address")}
         self.served = max(
             (line.time for line in self.lines(ENGINE_LOG) if line.time and SERVING.search(line.text)), default=None

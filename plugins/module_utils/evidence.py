@@ -35,10 +35,10 @@ from .redact import MASK, is_secret, redact
 from .supervisor.processes import Processes, read_json
 
 MIB = 1024 * 1024
-ENGINE, RAY = "onecc-vllm", "onecc-ray"
+ENGINE, RAY, ENDPOINT = "onecc-vllm", "onecc-ray", "onecc-endpoint"
 CONTAINERS = (RAY, ENGINE)
 ENGINE_LOG, RAY_LOG = "onecc-vllm.log", "onecc-ray.log"
-UNIT_JOURNAL = "journal-onecc-vllm.txt"
+UNIT_JOURNAL, ENDPOINT_JOURNAL = "journal-onecc-vllm.txt", "journal-onecc-endpoint.txt"
 STATE = "state.json"
 
 # File of the archive, and the command whose output it holds.
@@ -457,7 +457,7 @@ def collect(collection, state_dir, dashboard_url="", token_file=""):
         for container in CONTAINERS:
             collection.inspect(container)
     manager = services.open_services(None, state_dir)
-    commands = {"journal-%s.txt" % name: manager.log_command(name) for name in (ENGINE, RAY)}
+    commands = {"journal-%s.txt" % name: manager.log_command(name) for name in (ENGINE, RAY, ENDPOINT)}
     commands["services.txt"] = manager.status_command()
     left_out = (OF_DOCKER if state["without_containers"] else ()) + (() if services.has_systemd() else OF_SYSTEMD)
     commands.update((name, argv) for name, argv in COMMANDS.items() if name not in left_out)

@@ -201,7 +201,9 @@ class Systemd:
         return found[1] if found else ""
 
     def log_command(self, name):
-        return ["journalctl", "--no-pager", "--utc", "-o", "short-iso", "-n", "3000", "-u", name]
+        # What nginx notes of requests has another identifier.
+        mine = ["-u", name, "-t", name, "-t", "systemd"]
+        return ["journalctl", "--no-pager", "--utc", "-o", "short-iso", "-n", "3000", *mine]
 
     def status_command(self):
         return ["systemctl", "status", "--no-pager", "--lines", "0", *PROCESSES, "docker"]

@@ -12,6 +12,8 @@ from .supervisor.engine_rules import WAITING
 
 # An engine that failed twice may be riding out a fault; a third time it is failing.
 FAILED_STARTS = 3
+# What vllm serve ends with when it does not understand its command line (argparse): no later start does.
+USAGE = "the engine ended with status 2"
 # Seconds for which a node may be missing before a deployment says so and ends; the programs wait on.
 PATIENCE = 180
 # Seconds for which nothing may answer: the program is just being started.
@@ -48,6 +50,8 @@ def judge(status):
     """
     if status["phase"] == WAITING and status["for_s"] > PATIENCE:
         return "%s, for %d s" % (status["reason"], status["for_s"])
-    if status["failed_starts"] < FAILED_STARTS:
-        return ""
-    return "%d starts that failed: %s" % (status["failed_starts"], status["failures"][-1]["reason"])
+    count = status["failed_starts"]
+    last = status["failures"][-1]["reason"] if status["failures"] else ""
+    if count >= FAILED_STARTS or (count and last == USAGE):
+        return "%d %s that failed: %s" % (count, "start" if count == 1 else "starts", last)
+    return ""

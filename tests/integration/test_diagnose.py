@@ -41,9 +41,8 @@ def test_nothing_is_wrong(lab, tmp_path, monkeypatch):
 
 
 def test_a_deployment_that_fails_ends_with_its_cause(lab, tmp_path):
-    """Another service has taken the port while the engine was down."""
-    other = "import socket, time; held = socket.create_server((str(), 8003)); time.sleep(600)"
-    lab.on("node00", 'systemctl stop onecc-vllm; systemd-run --collect --unit=try-port python3 -c "%s"' % other)
+    """Another service has taken the port while the endpoint was down. The engine that served before comes back."""
+    lab.on("node00", "systemctl stop onecc-endpoint; systemd-run --collect --unit=try-port python3 -m http.server 8000")
     try:
         # What the preflight would refuse, and an engine that is made anew.
         extra = {"preflight_skip": "port", "vllm_serve_args": {"enforce-eager": True, "max-model-len": 1000}}
@@ -54,8 +53,9 @@ def test_a_deployment_that_fails_ends_with_its_cause(lab, tmp_path):
     result = play.result("onecc.vllm.diagnosis")
     assert (result["first"]["id"], result["first"]["node"]) == ("port", "node00"), play.why
     text = "\n".join(result["summary"])
-    assert all(word in text for word in ["a port is taken", "ddress already in use", "vllm_serve_port"]), text
+    assert all(word in text for word in ["a port is taken", "ddress already in use", "endpoint_port"]), text
     assert "The deployment failed. %s" % result["summary"][0] in play.text
+    assert "What served before serves again." in play.text
 
 
 def test_memory_pressure(lab, tmp_path):

@@ -86,7 +86,7 @@ def test_wrong_inventory_is_refused(lab, tmp_path, head, words):
         ),
         (
             {"vllm_serve_args": '{"port": 9000}'},
-            ["expected vllm_serve_args without", "found port", "vllm_serve_port instead"],
+            ["expected vllm_serve_args without", "found port", "endpoint_port"],
         ),
     ],
     ids=[
@@ -326,8 +326,8 @@ def test_a_flag_that_vllm_does_not_know_ends_soon_and_says_so(lab):
     for words in [
         "What went wrong: vLLM does not know a flag, or not its value (flag), on node00.",
         "unrecognized arguments: --no-such-flag",
-        # Not at the end of vllm_serve_timeout.
-        "found 3 starts that failed",
+        # Neither at the end of vllm_serve_timeout nor by trying again.
+        "found 1 start that failed: the engine ended with status 2",
         "in node00/onecc-vllm.log:",
         "What to do: Correct vllm_serve_args",
         "What served before serves again.",

@@ -15,7 +15,12 @@ import pytest
 from ansible_collections.onecc.vllm.plugins.module_utils import diagnosis
 from ansible_collections.onecc.vllm.plugins.module_utils.diagnosis import diagnose, summary
 from ansible_collections.onecc.vllm.plugins.module_utils.errors import OneccError
-from ansible_collections.onecc.vllm.plugins.module_utils.evidence import ENGINE_LOG, RAY_LOG, UNIT_JOURNAL
+from ansible_collections.onecc.vllm.plugins.module_utils.evidence import (
+    ENDPOINT_JOURNAL,
+    ENGINE_LOG,
+    RAY_LOG,
+    UNIT_JOURNAL,
+)
 
 LOGS = pathlib.Path(__file__).resolve().parent / "data" / "logs"
 # 2026-11-25 10:05:00 UTC.
@@ -266,6 +271,33 @@ def test_the_last_start_that_failed_counts(parts, cause, with_journal):
     files = {ENGINE_LOG: [line for lines, offset in parts for line in stamped(lines, START + offset)]}
     if with_journal:
         files[UNIT_JOURNAL] = journal(*(START + offset - 6 for _lines, offset in parts))
+    first = diagnose({HEAD: files, WORKER: {}}, STATES)["first"]
+    assert (first and first["id"]) == cause
+
+
+# Of a lab's head, on whose port 8000 another service listened for a while.
+PORT_TAKEN = """
+2026-11-28T16:03:36+0000 node00 systemd[1]: Starting onecc-endpoint.service - OpenAI-compatible endpoint in front of vLLM...
+2026-11-28T16:03:36+0000 node00 systemd[1]: Started onecc-endpoint.service - OpenAI-compatible endpoint in front of vLLM.
+2026-11-28T16:03:36+0000 node00 onecc-endpoint[48815]: 2026/11/28 16:03:36 [emerg] 48815#48815: bind() to 0.0.0.0:8000 failed (98: Address already in use)
+2026-11-28T16:03:38+0000 node00 onecc-endpoint[48815]: 2026/11/28 16:03:36 [emerg] 48815#48815: still could not bind()
+2026-11-28T16:03:38+0000 node00 systemd[1]: onecc-endpoint.service: Main process exited, code=exited, status=1/FAILURE
+""".strip().splitlines()  # noqa: E501
+PORT_FREE = ["2026-11-28T16:03:39+0000 node00 systemd[1]: Started onecc-endpoint.service - OpenAI-compatible endpoint."]
+
+
+@pytest.mark.parametrize(
+    ("lines", "since", "cause"),
+    [
+        (PORT_TAKEN, -60, "port"),
+        (PORT_TAKEN + PORT_FREE, -60, None),
+        # The engine was started after it: without systemd nobody says that the endpoint was.
+        (PORT_TAKEN[2:4], 60, None),
+    ],
+)
+def test_a_port_that_the_endpoint_cannot_have(lines, since, cause):
+    start = datetime.datetime(2026, 11, 28, 16, 3, 36, tzinfo=datetime.timezone.utc).timestamp() + since
+    files = {UNIT_JOURNAL: journal(start), ENDPOINT_JOURNAL: lines}
     first = diagnose({HEAD: files, WORKER: {}}, STATES)["first"]
     assert (first and first["id"]) == cause
 

@@ -9,20 +9,26 @@ import pytest
 
 from ansible_collections.onecc.vllm.plugins.module_utils import starts
 
-FAILURE = {"time": "2026-11-23T15:16:04Z", "reason": "the engine ended with status 1"}
+ENDED, USAGE = "the engine ended with status 1", "the engine ended with status 2"
 
 
 @pytest.mark.parametrize(
-    ("failed", "why"),
+    ("failed", "reasons", "why"),
     [
-        (0, ""),
-        (2, ""),
-        (3, "3 starts that failed: the engine ended with status 1"),
-        (7, "7 starts that failed: the engine ended with status 1"),
+        (0, [], ""),
+        # Of an earlier engine.
+        (0, [USAGE], ""),
+        (2, [ENDED] * 2, ""),
+        (3, [ENDED] * 3, "3 starts that failed: the engine ended with status 1"),
+        (7, [ENDED] * 5, "7 starts that failed: the engine ended with status 1"),
+        (1, [USAGE], "1 start that failed: the engine ended with status 2"),
+        (2, [ENDED, USAGE], "2 starts that failed: the engine ended with status 2"),
+        (2, [USAGE, ENDED], ""),
     ],
 )
-def test_judge(failed, why):
-    status = {"phase": "starting", "for_s": 900, "failed_starts": failed, "failures": [FAILURE] * failed}
+def test_judge(failed, reasons, why):
+    failures = [{"time": "2026-11-23T15:16:04Z", "reason": reason} for reason in reasons]
+    status = {"phase": "starting", "for_s": 900, "failed_starts": failed, "failures": failures}
     assert starts.judge(status) == why
 
 
