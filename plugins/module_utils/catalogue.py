@@ -238,7 +238,7 @@ CAUSES = [
         "ports are free",
         "a port is taken",
         "End what listens there, or choose another port: cluster_ray_port, cluster_dashboard_port, endpoint_port,"
-        " vllm_serve_port.",
+        " vllm_serve_ready_port.",
         # vLLM tries another port for itself where it can, and says so.
         (
             r"[Aa]ddress already in use(?!\. Retrying)",

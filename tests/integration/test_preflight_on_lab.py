@@ -53,7 +53,7 @@ def test_healthy_and_measured(lab, tmp_path):
 @contextlib.contextmanager
 def faults(lab):
     """One of each kind that the nodes themselves can have, all at once."""
-    lab.on("node00", "systemd-run --collect --unit=try-port python3 -m http.server --bind 127.0.0.1 8003")
+    lab.on("node00", "systemd-run --collect --unit=try-port python3 -m http.server --bind 127.0.0.1 8001")
     lab.on("node01", "ip link set dev eth0 mtu 1400")
     lab.on("node01", "iptables -I INPUT -s 198.18.0.10 -p tcp --dport 50000 -j DROP")
     try:
@@ -92,7 +92,7 @@ def test_every_fault_has_its_row(lab, tmp_path):
     }
     port = next(row for row in rows if row["id"] == "port" and row["node"] == "node00")
     assert port["found"].startswith("python3 (pid ")
-    assert port["expected"] == "port 8003 free for the engine (vllm_serve_port)"
+    assert port["expected"] == "port 8001 free for the engine's readiness (vllm_serve_ready_port)"
     reach = next(row for row in rows if row["id"] == "reach" and row["node"] == "node00")
     assert reach["found"] == "node01 port 50000: no answer within 5 s"
     # The table has them, and what to do.

@@ -238,6 +238,14 @@ def query(run_module, replay, capture):
     return ask
 
 
+def test_a_unix_socket(query, tmp_path):
+    """Nobody listens there, though somebody does at the address."""
+    told, requests = query(unix_socket=str(tmp_path / "none.sock"))
+    assert told["failed"]
+    assert "No such file" in told["msg"]
+    assert requests == []
+
+
 def test_models(query):
     told, requests = query()
     assert (told["changed"], told["models"], "answer" in told) == (False, ["smol"], False)

@@ -11,8 +11,10 @@ import os
 import re
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -48,7 +50,11 @@ class Docker:
         if verb == "top":
             rows = [[str(pid), "Ss", command] for command, pid in self.processes.get(name, []) if is_there(pid)]
             return 200, {"Titles": ["PID", "STAT", "COMMAND"], "Processes": rows or None}
+        if verb == "wait":
+            return 200, {"StatusCode": self.states[name]["ExitCode"]}
         self.log.append((verb, name, query or ""))
+        if verb == "kill" and self.states[name]["Status"] != "running":
+            return 409, {"message": "Container %s is not running" % name}
         if verb == "start":
             self.starts += 1
         self.put(name, "running" if verb == "start" else "exited")
@@ -140,7 +146,12 @@ def test_containers(docker):
     assert found.processes("one") == []
     found.stop("one", 3)
     found.start("one")
-    assert docker.log == [("stop", "one", "t=3"), ("start", "one", "")]
+    found.stop("one", 0)
+    assert not found.get("one").running
+    found.stop("one", 0)
+    assert docker.log == [("stop", "one", "t=3"), ("start", "one", ""), ("kill", "one", ""), ("kill", "one", "")]
+    with pytest.raises(containers.EngineError, match="kill: 404 Client Error"):
+        found.stop("none", 0)
     with pytest.raises(containers.EngineError, match="start: 404 Client Error"):
         found.start("none")
 
@@ -300,7 +311,7 @@ def test_worker(docker, worker, tmp_path, until, lines):
     program.step()
     assert json.loads(memory.read_text()) == {"start 2": "b"}
     # One that does not know this Ray is not told good-bye.
-    assert docker.log[1:] == [("stop", ray_node.NAME, "t=0"), ("start", ray_node.NAME, "")]
+    assert docker.log[1:] == [("kill", ray_node.NAME, ""), ("start", ray_node.NAME, "")]
     docker.processes[ray_node.NAME] = []
     told.body = {**told.body, "members": [HEAD]}
     until(lambda: program.asked.answer["members"] == [HEAD])
@@ -350,15 +361,17 @@ def test_worker_whose_head_has_no_program(worker, until):
 
 
 class Model:
-    """An engine's API that answers completions with what a test sets."""
+    """An engine's API that answers completions with what a test sets, and what a program is told of it."""
 
     status = 200
     metrics = 'vllm:generation_tokens_total{engine="0"} 1\n'
 
 
 @pytest.fixture
-def model(serve):
+def model(tmp_path):
     model = Model()
+    # Nobody has this name: the socket stays whose it is.
+    model.told = {"socket": str(tmp_path / "engine/vllm.sock"), "socket_user": "no-such-user", "model": "smol"}
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
@@ -377,13 +390,24 @@ def model(serve):
         def log_message(self, *args):
             """Says nothing."""
 
-    model.url = serve(Handler) + "/v1"
-    return model
+    def start():
+        engine.make_room(model.told["socket"])
+        server = socketserver.ThreadingUnixStreamServer(model.told["socket"], Handler)
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        model.servers.append(server)
+
+    model.start, model.servers = start, []
+    yield model
+    for server in model.servers:
+        server.shutdown()
+        server.server_close()
 
 
 def test_probe(model, until):
     """Answers and errors are told, and what the engine has done since it began."""
-    probe = Probe({"base_url": model.url, "model": "smol", "probe_interval": 0, "probe_timeout": 15})
+    model.start()
+    probe = Probe({**model.told, "probe_interval": 0, "probe_timeout": 15})
     assert (probe.verdict.answered, probe.pause()) == (False, 1)
     probe.begin()
     until(lambda: probe.verdict.answered)
@@ -421,8 +445,7 @@ def supervised(docker, serve, model):
         "node_port": told.port,
         "head_address": HEAD,
         "expected": [{"name": "node00", "address": HEAD, "gpus": 1}],
-        "base_url": model.url,
-        "model": "smol",
+        **model.told,
         "probe_interval": 0.1,
         "probe_timeout": 15,
         "start_timeout": 60,
@@ -430,7 +453,7 @@ def supervised(docker, serve, model):
     return engine.Engine(settings), told
 
 
-def test_engine(docker, supervised, until, lines, tmp_path):
+def test_engine(docker, supervised, model, until, lines, tmp_path):
     """From a missing node to an answer, and from an end of the engine to the next start."""
     program, told = supervised
     docker.put(engine.NAME, "created")
@@ -444,6 +467,7 @@ def test_engine(docker, supervised, until, lines, tmp_path):
     until(lambda: program.nodes[HEAD].answer["ray"] == "running")
     program.step()
     assert docker.log == [("start", engine.NAME, "")]
+    model.start()
     program.step()
     until(lambda: program.probe.verdict.answered)
     program.step()
@@ -453,13 +477,13 @@ def test_engine(docker, supervised, until, lines, tmp_path):
     assert program.report("/else")[0] == 404
     docker.put(engine.NAME, "exited", 139)
     program.step()
-    assert docker.log[1:] == [("stop", engine.NAME, "t=2")]
+    assert docker.log[1:] == [("kill", engine.NAME, "")]
     assert [failure["reason"] for failure in program.report("/")[1]["failures"]] == ["the engine ended with status 139"]
     program.step()
     assert docker.log[2:] == [("start", engine.NAME, "")]
     assert json.loads((tmp_path / "demands.json").read_text()) == {}
     program.stop()
-    assert docker.log[3:] == [("stop", engine.NAME, "t=10")]
+    assert docker.log[3:] == [("kill", engine.NAME, "")]
     assert program.report("/")[1]["phase"] == "stopped"
     assert [line.partition(":")[0] for line in lines()] == [
         "waiting", "starting", "serving", "clearing", "starting", "stop"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -79,12 +80,19 @@ def lacks(expected, head, nodes, demands):
     ]
 
 
+def make_room(path):
+    """For the engine's socket: its folder, and no socket of an earlier engine, which would keep it from listening."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
 class Engine(Program):
     """The program ``engine``.
 
     :param settings: dictionary with address and port (of the status), node_port, head_address, expected (a list of
-        name, address and gpus for each node), base_url and model (of the engine), probe_interval, probe_timeout and
-        start_timeout (seconds)
+        name, address and gpus for each node), socket (of the engine), socket_user (who may ask as well), model,
+        probe_interval, probe_timeout and start_timeout (seconds)
     """
 
     def __init__(self, settings):
@@ -165,6 +173,7 @@ class Engine(Program):
             self.probe.end()
             self.containers.stop(NAME, AT_ONCE)
         elif action == "start":
+            make_room(self.settings["socket"])
             self.containers.start(NAME)
 
     def demand(self, demands, left):
