@@ -1334,7 +1334,7 @@ def test_refusal():
     assert preflight.refusal(judge("gpu", changes)) == [
         "node00: expected port 8000 free for the endpoint (vllm_serve_port), found nginx (pid 90) on 0.0.0.0."
         " End what listens there, or choose another port: cluster_ray_port, cluster_dashboard_port, endpoint_port,"
-        " vllm_serve_port."
+        " vllm_serve_ready_port."
         " (check 'port')",
         "the nodes: expected the same on every node, found node00 9000, node01 1500. Set the same MTU on the cluster's"
         " interface of every node (ip link set dev NAME mtu N). (check 'mtu')",
