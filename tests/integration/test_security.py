@@ -178,6 +178,16 @@ def test_models_without_a_key(lab, headers):
     assert requests.get("%s/models" % lab.endpoint, headers=headers, timeout=10).status_code == 401
 
 
+@pytest.mark.parametrize(("user", "allowed"), [("root", True), ("www-data", True), ("nobody", False)])
+def test_the_engine_itself_is_for_root_and_nginx(lab, user, allowed):
+    """It asks nobody for a key."""
+    ask = 'import socket; socket.socket(socket.AF_UNIX).connect(\\"/run/onecc-engine/vllm.sock\\")'
+    command = 'setpriv --reuid=%s --clear-groups python3 -c "%s" 2>&1 && echo connected' % (user, ask)
+    answer = lab.on("node00", command, check=False)
+    assert ("connected" in answer) is allowed, answer
+    assert ("Permission denied" in answer) is not allowed, answer
+
+
 def memory(lab):
     """Resident bytes of what an attacker can reach: nginx and vLLM's API server."""
     total = {"nginx": 0, "vllm": 0}
