@@ -12,6 +12,7 @@ import re
 import signal
 import socket
 import socketserver
+import stat
 import subprocess
 import sys
 import threading
@@ -423,6 +424,21 @@ def test_probe(model, until):
     probe.ask(probe.number - 1)
     probe.end()
     assert probe.verdict.errors < 2
+
+
+def test_room_for_the_socket(tmp_path):
+    """Also where those who start programs keep all to themselves; and with what a killed engine has left."""
+    path = tmp_path / "engine/vllm.sock"
+    before = os.umask(0o077)
+    try:
+        for _start in range(2):
+            engine.make_room(str(path))
+            assert not path.exists()
+            assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
+            with socket.socket(socket.AF_UNIX) as left:
+                left.bind(str(path))
+    finally:
+        os.umask(before)
 
 
 @pytest.fixture

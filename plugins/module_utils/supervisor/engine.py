@@ -82,7 +82,10 @@ def lacks(expected, head, nodes, demands):
 
 def make_room(path):
     """For the engine's socket: its folder, and no socket of an earlier engine, which would keep it from listening."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    # Whatever the umask is: nginx looks into it, too.
+    os.chmod(folder, 0o755)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
 
