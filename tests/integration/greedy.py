@@ -10,8 +10,9 @@ END = "<|im_end|>"
 # Nats by which another token may be likelier than that of an answer. What is computed beside a request, and what of it
 # comes from the prefix cache, changes the order in which numbers are added up, and with it which of two such tokens
 # is taken. With weights in bfloat16 many are level: after "The 2020 World Series was played in" the lab's model gives
-# " the" and " Los" both -2.142.
-TIE = 0.25
+# " the" and " Los" both -2.142. How far apart two tokens are at the same place moved by up to 0.625 with one to eight
+# requests side by side, before and after a restart: of 5,890 pairs less than 1 apart, the largest five.
+TIE = 0.75
 
 
 def gap(follow, text):
