@@ -177,7 +177,9 @@ def test_gap(text, expected):
     assert greedy.gap(PARIS.get, text) == expected
 
 
-@pytest.mark.parametrize(("gap", "wrong"), [(0.0, 1), (greedy.TIE, 1), (greedy.TIE + 0.01, 3), (math.inf, 3), (None, 3)])
+@pytest.mark.parametrize(
+    ("gap", "wrong"), [(0.0, 1), (greedy.TIE, 1), (greedy.TIE + 0.01, 3), (math.inf, 3), (None, 3)]
+)
 def test_other_texts_are_near_ties_or_wrong(gap, wrong):
     others = records.others([*good(1), Answer(1, 2, OTHER, "?", "Rome", "", "stop"), Answer(1, 2, OTHER, "!")])
     record = {"wrong_answers": 1, "other_texts": others}
