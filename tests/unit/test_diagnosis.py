@@ -132,6 +132,7 @@ CASES = [
     ("gpu_ecc.log", ENGINE_LOG, "gpu-errors", "uncorrectable ECC error"),
     ("gpu_handle.log", SMI, "gpu-errors", "GPU is lost"),
     ("gpu_taken.log", ENGINE_LOG, "gpu-idle", "12.31/79.11 GiB"),
+    ("port_endpoint.log", ENDPOINT_JOURNAL, "port", "bind() to 0.0.0.0:8000 failed"),
     ("infiniband.log", ENGINE_LOG, "infiniband", "port error"),
     ("reach.log", RAY_LOG, "reach", "Failed to connect to GCS at address 10.41.0.7:6379"),
     ("storage_read_only.log", ENGINE_LOG, "storage-writable", "[Errno 30]"),
@@ -275,14 +276,7 @@ def test_the_last_start_that_failed_counts(parts, cause, with_journal):
     assert (first and first["id"]) == cause
 
 
-# Of a lab's head, on whose port 8000 another service listened for a while.
-PORT_TAKEN = """
-2026-11-28T16:03:36+0000 node00 systemd[1]: Starting onecc-endpoint.service - OpenAI-compatible endpoint in front of vLLM...
-2026-11-28T16:03:36+0000 node00 systemd[1]: Started onecc-endpoint.service - OpenAI-compatible endpoint in front of vLLM.
-2026-11-28T16:03:36+0000 node00 onecc-endpoint[48815]: 2026/11/28 16:03:36 [emerg] 48815#48815: bind() to 0.0.0.0:8000 failed (98: Address already in use)
-2026-11-28T16:03:38+0000 node00 onecc-endpoint[48815]: 2026/11/28 16:03:36 [emerg] 48815#48815: still could not bind()
-2026-11-28T16:03:38+0000 node00 systemd[1]: onecc-endpoint.service: Main process exited, code=exited, status=1/FAILURE
-""".strip().splitlines()  # noqa: E501
+PORT_TAKEN = text("port_endpoint.log")
 PORT_FREE = ["2026-11-28T16:03:39+0000 node00 systemd[1]: Started onecc-endpoint.service - OpenAI-compatible endpoint."]
 
 
