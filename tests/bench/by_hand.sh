@@ -41,6 +41,7 @@ echo "vLLM and the endpoint"
 body=$(printf '{"model": "%s", "messages": [{"role": "user", "content": "%s"}], "max_tokens": 128}' "$model" "$question")
 on "$head" "sh /root/by-hand/onecc-vllm >/dev/null
   mkdir -p /var/cache/onecc-endpoint; sh /root/by-hand/nginx
+  until chown www-data /run/onecc-engine/vllm.sock 2>/dev/null; do sleep 0.5; done
   key=\$(cat /var/lib/onecc/secrets/api-key)
   until curl --silent --fail --max-time 60 http://127.0.0.1:8000/v1/chat/completions -H \"Authorization: Bearer \$key\" \
     -H 'Content-Type: application/json' --data '$body'; do sleep 0.5; done"

@@ -96,8 +96,12 @@ def gpus(text: str) -> list[dict]:
     return found
 
 
-def median(values: list[float]) -> float:
-    return round(statistics.median(values), 3)
+def rates(of: list[dict]) -> dict[str, float]:
+    """Output tokens/s for each number of streams, the median of its runs."""
+    loads = {each["streams"]: [] for each in of}  # type: dict[str, list[float]]
+    for each in of:
+        loads[each["streams"]].append(each["output_throughput"])
+    return {load: round(statistics.median(values), 3) for load, values in loads.items()}
 
 
 def runs(text: str) -> list[dict]:

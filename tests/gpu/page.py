@@ -122,20 +122,19 @@ STAGES = {
 def throughput(steps: dict) -> list[str]:
     ours, hand = steps.get("single.throughput", {}), steps.get("single.by_hand", {})
     rows = []
-    for label, runs in (
-        ("deployed, through the endpoint", ours.get("runs")),
-        ("deployed, past the endpoint", ours.get("past_endpoint")),
-        ("by hand", hand.get("runs")),
-    ):
-        if runs:
-            rates = sorted(each["output_throughput"] for each in runs)
-            middle = (rates[(len(rates) - 1) // 2] + rates[len(rates) // 2]) / 2
-            rows.append([label, len(runs), round(middle), round(rates[0]), round(rates[-1])])
+    for load in ours.get("output_tokens_per_s", {}):
+        for label, step in (("deployed, through the endpoint", ours), ("by hand", hand)):
+            rates = sorted(each["output_throughput"] for each in step.get("runs", []) if each["streams"] == load)
+            if rates:
+                median = step["output_tokens_per_s"][load]
+                rows.append([load, label, len(rates), round(median), round(rates[0]), round(rates[-1])])
     if not rows:
         return []
     lines = ["## Throughput, beside the same command by hand", ""]
-    lines += table(["`vllm bench serve`", "runs", "output tokens/s, median", "least", "most"], rows)
-    return lines + (["Deployed / by hand: %g." % hand["ratio"], ""] if "ratio" in hand else [])
+    head = ["streams", "`vllm bench serve`", "runs", "output tokens/s, median", "least", "most"]
+    lines += table(head, rows)
+    told = ["%g with %s streams" % (ratio, load) for load, ratio in hand.get("ratios", {}).items()]
+    return lines + (["Deployed / by hand: %s." % ", ".join(told), ""] if told else [])
 
 
 def loading(steps: dict) -> list[str]:

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`vllm bench serve`, several times in one process, since its imports take longer than a run. Runs on a node.
 
-Usage: REPEATS SEED [arguments of vllm bench serve]. Each run has prompts of its own, which no cache knows.
+Usage: REPEATS SEED STREAMS,STREAMS [arguments of vllm bench serve]. Each run has prompts of its own, which no cache
+knows, four for each stream.
 """
 
 import argparse
@@ -13,9 +14,13 @@ from vllm.benchmarks import serve
 
 KEYS = ("completed", "failed", "duration", "output_throughput", "total_token_throughput", "request_throughput")
 KEYS += ("median_ttft_ms", "median_tpot_ms")
-repeats, seed = int(sys.argv[1]), int(sys.argv[2])
+repeats, seed, loads = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3].split(",")
 parser = argparse.ArgumentParser()
 serve.add_cli_args(parser)
-for number in range(repeats):
-    told = serve.main(parser.parse_args([*sys.argv[3:], "--seed", str(seed + number)]))
-    print("ONECC " + json.dumps({key: told.get(key) for key in KEYS}), flush=True)
+for streams in loads:
+    load = ["--max-concurrency", streams, "--num-prompts", str(4 * int(streams))]
+    for number in range(repeats):
+        told = serve.main(parser.parse_args([*sys.argv[4:], *load, "--seed", str(seed)]))
+        result = {key: told.get(key) for key in KEYS}
+        print("ONECC " + json.dumps({"streams": streams, "warm_up": number == 0, **result}), flush=True)
+        seed += 1

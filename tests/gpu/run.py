@@ -612,23 +612,24 @@ class Site:
         values = {**middle, "cold": cold, "starts": [each["start"] for each in starts], "ratio": ratio}
         return check(values, ratio <= SECOND_START, "at most %g of the first start, found %g" % (SECOND_START, ratio))
 
-    def bench(self, name: str, port: int, repeats: int, seed: int, key: str = "") -> list[dict]:
-        """Runs of vllm bench serve on the head."""
+    def bench(self, name: str, port: int, seed: int, key: str = "") -> dict:
+        """Runs of vllm bench serve on the head: each of them, and the median of the output tokens/s for each load."""
         model = DEPLOYMENTS[name]["model"]
         spec = self.spec(name, "onecc-vllm")
-        words = [*BENCH, "--num-prompts", str(self.options.prompts), "--max-concurrency", "256"]
-        words += ["--model", "%s/%s" % (KEPT, model), "--served-model-name", model]
+        words = [*BENCH, "--model", "%s/%s" % (KEPT, model), "--served-model-name", model]
         words += ["--base-url", "http://127.0.0.1:%d" % port]
         python = spec["env"]["VIRTUAL_ENV"] + "/bin/python"
         env = {"OPENAI_API_KEY": key, "PATH": spec["env"]["PATH"], "HOME": "/tmp", "HF_HUB_OFFLINE": "1"}
-        # The first is to warm up.
-        argv = [python, str(HERE / "remote_bench.py"), str(repeats + 1), str(seed), *words]
+        # The first of each load is to warm up.
+        repeats, loads = self.options.repeats, self.options.streams
+        argv = [python, str(HERE / "remote_bench.py"), str(repeats + 1), str(seed), loads, *words]
         text = self.on(name, argv, env, limit=60 + 60 * (repeats + 1))
-        runs = measured.runs(text)[1:]
-        expect(len(runs) == repeats, "expected %d runs, found %d: %s" % (repeats, len(runs), text[-1500:]))
+        runs = [each for each in measured.runs(text) if not each["warm_up"]]
+        wanted = repeats * len(loads.split(","))
+        expect(len(runs) == wanted, "expected %d runs, found %d: %s" % (wanted, len(runs), text[-1500:]))
         failed = sum(each["failed"] or 0 for each in runs)
         expect(not failed, "expected no failed request, found %d" % failed)
-        return runs
+        return {"runs": runs, "output_tokens_per_s": measured.rates(runs)}
 
     def spec(self, name: str, process: str) -> dict:
         return json.loads(self.nodes.ssh(self.head(name), "cat %s/processes/%s.json" % (STATE_DIR, process)))
@@ -646,11 +647,7 @@ class Site:
 
     def throughput(self, name: str) -> dict:
         """Through the endpoint, with its key, as users have it."""
-        runs = self.bench(name, 8000, self.options.repeats, 1, self.key(name))
-        return {
-            "runs": runs,
-            "output_tokens_per_s": measured.median([each["output_throughput"] for each in runs]),
-        }
+        return self.bench(name, 8000, 1, self.key(name))
 
     def by_hand(self, name: str) -> dict:
         """Ray and vLLM with the same commands and environment, started by hand on what `deploy` has left.
@@ -672,13 +669,12 @@ class Site:
         self.start_by_hand(node, "ray", ray, "http://127.0.0.1:8265", 60)
         time.sleep(5)
         start = self.start_by_hand(node, "vllm", vllm, "http://127.0.0.1:%d/health" % BY_HAND_PORT, self.limit)
-        runs = self.bench(name, BY_HAND_PORT, self.options.repeats, 1)
-        rate = measured.median([each["output_throughput"] for each in runs])
-        values = {"start": start, "runs": runs, "output_tokens_per_s": rate}
+        values = {"start": start, **self.bench(name, BY_HAND_PORT, 1)}
         self.nodes.reboot(node)
         self.nodes.ssh(node, "rm -rf %s" % STATE_DIR)
         expect(bool(ours), "expected a throughput of ours to compare with, found none in the results")
-        values["ratio"] = round(ours / rate, 4)
+        values["ratios"] = {load: round(ours[load] / rate, 4) for load, rate in values["output_tokens_per_s"].items()}
+        values["ratio"] = values["ratios"][self.options.streams.split(",")[0]]
         return check(
             values, values["ratio"] >= BENCH_RATIO, "at least %g of by hand, found %g" % (BENCH_RATIO, values["ratio"])
         )
@@ -868,8 +864,9 @@ def main() -> int:
         "--prepare", action="store_true", help="take no step, and leave nodes and models for later runs"
     )
     parser.add_argument("--python", default="", help="the Python of nodes and controller")
-    parser.add_argument("--prompts", type=int, default=1000, help="prompts of one run of the benchmark")
-    parser.add_argument("--repeats", type=int, default=5, help="runs of the benchmark")
+    # With the most of them vLLM's API server is the limit, and whatever is in its way shows: there the ratio counts.
+    parser.add_argument("--streams", default="256,32", help="loads of the benchmark, each so many streams at a time")
+    parser.add_argument("--repeats", type=int, default=7, help="runs of the benchmark for each load")
     parser.add_argument("--stay", action="store_true", help="leave nodes and what is deployed there")
     parser.add_argument("--commit", default="", help="of what is run, where this folder was copied without its history")
     parser.add_argument("--seconds", type=float, default=0, help="begin no step after so many seconds")

@@ -129,6 +129,31 @@ def test_seconds_of_roles():
     assert measured.facts(lines, "a") == [1]
 
 
+RUNS = [
+    {"streams": "256", "output_throughput": 900.0},
+    {"streams": "256", "output_throughput": 1200.0},
+    {"streams": "256", "output_throughput": 1000.0},
+    {"streams": "32", "output_throughput": 300.0},
+]
+
+
+def test_rates_are_the_medians_of_each_load():
+    assert measured.rates(RUNS) == {"256": 1000.0, "32": 300.0}
+
+
+def test_page_has_each_load_beside_that_by_hand():
+    hand = {
+        "runs": RUNS[1:],
+        "output_tokens_per_s": {"256": 1100.0, "32": 300.0},
+        "ratios": {"256": 0.9091, "32": 1.0},
+    }
+    ours = {"runs": RUNS, "output_tokens_per_s": measured.rates(RUNS)}
+    text = "\n".join(page.throughput({"single.throughput": ours, "single.by_hand": hand}))
+    assert "| 256 | deployed, through the endpoint | 3 | 1000 | 900 | 1200 |" in text
+    assert "| 32 | by hand | 1 | 300 | 300 | 300 |" in text
+    assert "Deployed / by hand: 0.9091 with 256 streams, 1 with 32 streams." in text
+
+
 def test_page_says_what_was_measured():
     results = {
         "commands": ["tests/gpu/run.py --bundle parts"],
