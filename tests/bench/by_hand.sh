@@ -39,9 +39,10 @@ on "$head" "until docker exec onecc-ray ray status | grep -q '/$gpus.0 GPU'; do 
 
 echo "vLLM and the endpoint"
 body=$(printf '{"model": "%s", "messages": [{"role": "user", "content": "%s"}], "max_tokens": 128}' "$model" "$question")
-on "$head" "sh /root/by-hand/onecc-vllm >/dev/null
+on "$head" 'sh /root/by-hand/onecc-vllm >/dev/null
   mkdir -p /var/cache/onecc-endpoint; sh /root/by-hand/nginx
-  until chown www-data /run/onecc-engine/vllm.sock 2>/dev/null; do sleep 0.5; done
-  key=\$(cat /var/lib/onecc/secrets/api-key)
-  until curl --silent --fail --max-time 60 http://127.0.0.1:8000/v1/chat/completions -H \"Authorization: Bearer \$key\" \
-    -H 'Content-Type: application/json' --data '$body'; do sleep 0.5; done"
+  until chown www-data /run/onecc-engine/vllm.sock 2>/dev/null; do sleep 0.5; done'
+key=$(on "$head" 'cat /var/lib/onecc/secrets/api-key')
+address=$(ssh -F "$config" -G "$head" | sed -n 's/^hostname //p')
+until curl --silent --fail --max-time 60 "http://$address:8000/v1/chat/completions" --data "$body" \
+  -H "Authorization: Bearer $key" -H 'Content-Type: application/json'; do sleep 0.5; done
