@@ -46,7 +46,8 @@ CAUSES = [
         "sudo",
         "root without a password",
         "the user cannot become root without a password",
-        "Let the user run sudo without a password on the node, or give ansible_become_password.",
+        "Let the user run sudo without a password on the node, or give ansible_become_password; or do without root, "
+        "see the page on running without containers.",
     ),
     Cause(
         "os",

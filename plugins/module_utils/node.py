@@ -158,6 +158,13 @@ def read_runtime(state_dir):
     return settings.get("runtime", "docker")
 
 
+def can_write(path):
+    """Whether a folder can be written to, or be made where there is none."""
+    while not os.path.exists(path) and path != os.path.dirname(path):
+        path = os.path.dirname(path)
+    return os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK)
+
+
 def running_processes(state_dir):
     """The collection's own processes that run without containers: name to ID."""
     if not state_dir:

@@ -13,6 +13,8 @@ A node is a dictionary:
 - container: how containers are run: shm_size and object_store in bytes, memlock, ipc_lock and privileged as booleans,
   hca (the beginning of adapters' names), env (what the user sets for them), image (its name), runtime (docker, or venv
   for processes without containers, which use an environment on shared storage)
+- state_dir: what the collection keeps on the node; firewall: whether the rules of the role firewall are to be there;
+  packages: dictionary from what has to be installed to a file by which it is known to be
 - shared_dir, proof_error (why the head could not make a file there, else empty)
 - model: error (why it cannot be served, else empty), told (what it is), load_bytes (what a node reads to load it); None
   when it was not looked at
@@ -85,7 +87,6 @@ def judge(nodes, limits, skip=()):
             rows.append(unread(node))
         else:
             rows.append(row("ssh", node["name"], OK, "answers"))
-            rows.append(row("sudo", node["name"], OK, "root"))
             for check in NODE_CHECKS:
                 rows += check(node, limits)
     if known:
@@ -102,6 +103,22 @@ def unread(node):
     words = node["error"]
     sudo = any(word in words.lower() for word in ("sudo", "become", "password is required", "privilege escalation"))
     return row("sudo" if sudo else "ssh", node["name"], FAIL, words, "root without a password" if sudo else "an answer")
+
+
+def check_root(node, _limits):
+    """What only root can do has to be done, or not to be wanted, where tasks are a user's."""
+    here = node["node"]
+    if here["root"]:
+        return [row("sudo", node["name"], OK, "root")]
+    wanted = [] if without_containers(node) else ["cluster_runtime venv"]
+    wanted += ["firewall_enabled false"] if node["firewall"] else []
+    own = here["state_writable"] and not (node["state_dir"] + "/").startswith(node["shared_dir"] + "/")
+    wanted += [] if own else ["cluster_state_dir on the node's own disk where %s can write" % here["user"]]
+    missing = sorted(package for package, path in node["packages"].items() if not here["paths"].get(path))
+    missing += [] if here["python_venv"] else ["python3-venv"]
+    wanted += ["%s installed" % " and ".join(missing)] if missing else []
+    words = "root, or without it %s" % ", ".join(wanted)
+    return [row("sudo", node["name"], FAIL if wanted else OK, "the user %s" % here["user"], words if wanted else "")]
 
 
 def check_os(node, _limits):
@@ -328,7 +345,8 @@ def check_storage(node, limits):
     rows = [row("storage-shared", name, OK, where)]
     result = OK if shared["writable"] else FAIL
     free = "%s free" % human(shared["free"]) if shared["writable"] else "read-only"
-    rows.append(row("storage-writable", name, result, free, "a folder that root can write to"))
+    who = "root" if node["node"]["root"] else "the user %s" % node["node"]["user"]
+    rows.append(row("storage-writable", name, result, free, "a folder that %s can write to" % who))
     if node.get("rate_error"):
         rows.append(
             row(
@@ -522,6 +540,7 @@ def compare_model(nodes, _limits):
 
 
 NODE_CHECKS = [
+    check_root,
     check_os,
     check_runtime,
     check_engine,

@@ -17,7 +17,17 @@ import time
 
 NAME = "deployed.json"
 # Below the state folder: what changes while Ray and vLLM run, and what its own name says all of.
-PASSED_OVER = ["tmp", "cache", "download", "image", "tools-*", "processes/*.log*", "services/run"]
+PASSED_OVER = [
+    "tmp",
+    "cache",
+    "download",
+    "image",
+    "tools-*",
+    "processes/*.log*",
+    "services/run",
+    "run",
+    "endpoint-cache",
+]
 # Something that is kept where the engine keeps what it likes.
 KEPT_ELSEWHERE = ["cache/*.json"]
 # Seconds after which everything is looked at again: the record does not hold all that may change.

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the onecc.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What runs the services of a node: systemd where it is the node's init, else supervisord.
+"""What runs the services of a node: systemd where it is the node's init and we are root, else supervisord.
 
 A service is described once, see DEFINITION, and known by its name from then on, onecc-ray or the like. Both classes
 write the description down in files of their own and have the same methods: files, load, state, enable, start, stop,
@@ -105,7 +105,7 @@ def open_services(run, state_dir, tools=""):
     :param state_dir: what the collection keeps on the node
     :param tools: the Python environment that supervisord is in, to write services down
     """
-    return Systemd(run) if has_systemd() else Supervisord(run, state_dir, tools)
+    return Systemd(run) if has_systemd() and os.geteuid() == 0 else Supervisord(run, state_dir, tools)
 
 
 def read(path):
@@ -519,6 +519,8 @@ def state_of(text, info, written):
 def settings(folder, volatile, path):
     """The configuration of supervisord itself."""
     names = {"folder": escape(folder), "volatile": escape(volatile), "socket": escape(path), "heading": HEADING}
+    # Root is to say that it means to stay so.
+    names["user"] = "\nuser=root" if os.geteuid() == 0 else ""
     return (
         """; %(heading)s
 [supervisord]
@@ -526,10 +528,9 @@ logfile=%(volatile)s/supervisord.log
 logfile_maxbytes=10MB
 logfile_backups=2
 pidfile=%(volatile)s/supervisord.pid
-childlogdir=%(volatile)s
-user=root
+childlogdir=%(volatile)s%(user)s
 
-; For root alone.
+; For its user alone.
 [unix_http_server]
 file=%(socket)s
 chmod=0700

@@ -57,6 +57,21 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+root:
+  description: Whether the module runs as root.
+  returned: always
+  type: bool
+  sample: true
+user:
+  description: The user that it runs as.
+  returned: always
+  type: str
+  sample: root
+state_writable:
+  description: Whether O(state_dir) is there and can be written to, or can be made.
+  returned: always
+  type: bool
+  sample: true
 hostname:
   description: The node's own name.
   returned: always
@@ -248,6 +263,7 @@ record:
 import glob
 import importlib.util
 import os
+import pwd
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
@@ -277,6 +293,9 @@ def read(params, run):
     system = os.uname()
     return dict(
         gpus,
+        root=os.geteuid() == 0,
+        user=pwd.getpwuid(os.geteuid()).pw_name,
+        state_writable=node.can_write(params["state_dir"] or "/var/lib/onecc"),
         hostname=system.nodename,
         kernel=system.release,
         os=dict(

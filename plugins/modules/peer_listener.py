@@ -64,6 +64,7 @@ ports:
   sample: [6379, 8000]
 """
 
+import os
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
@@ -72,8 +73,8 @@ from ansible_collections.onecc.vllm.plugins.module_utils.background import Backg
 from ansible_collections.onecc.vllm.plugins.module_utils.errors import OneccError
 from ansible_collections.onecc.vllm.plugins.module_utils.peers import answer, listen
 
-# Gone with a reboot, as the process is.
-FOLDER = "/run/onecc-peers"
+# Gone with a reboot, as the process is, or soon after.
+FOLDER = "/run/onecc-peers" if os.geteuid() == 0 else "/tmp/onecc-peers-%d" % os.geteuid()
 CALL_TIMEOUT = 10
 
 

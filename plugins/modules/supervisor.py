@@ -148,7 +148,7 @@ def install(module, program, settings, name, definition, state_dir, tools):
     wanted = {file: programs(), settings_file: (json.dumps(settings, indent=2, sort_keys=True) + "\n").encode()}
     before = {path: read(path) for path in wanted}
     changed = [path for path, content in wanted.items() if before[path] != content]
-    running = read(entry.DIGEST % program)
+    running = read(entry.digest_file(program, state_dir))
     outdated = running is not None and running.decode() != entry.digest(wanted[file], wanted[settings_file])
     diff = [
         {

@@ -12,6 +12,7 @@ import re
 import subprocess
 
 import pytest
+import yaml
 
 from greedy import TIE
 from lab import MODEL, QUESTION, ROOT, STATE, inventory
@@ -265,7 +266,10 @@ def test_hardware_settings_compare_equal(lab, tmp_path):
 
 
 def test_users_own_directory(lab, tmp_path):
-    """The built artifact, a one-line deploy.yml, an own 1cc.ini: what is deployed already stays as it is."""
+    """The built artifact, a one-line deploy.yml, and the SSH configuration: what is deployed already stays as it is.
+
+    The nodes come from that configuration by itself, and from an own 1cc.ini.
+    """
     before = lab.all_containers()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
     environment["HOME"] = str(tmp_path)
@@ -288,7 +292,11 @@ def test_users_own_directory(lab, tmp_path):
     config = tmp_path / ".ssh/config.d/cluster-config"
     config.parent.mkdir(parents=True)
     config.write_text((STATE / "ssh_config").read_text())
-    text = run("ansible-playbook", "deploy.yml", "-i", "1cc.ini", folder=user)
+    # The sample but for its settings, which are those of the lab beside it.
+    sample = yaml.safe_load((ROOT / "inventories/ssh_config.onecc.yml").read_text())
+    del sample["compose"]
+    user.joinpath("ssh_config.onecc.yml").write_text(yaml.safe_dump(sample))
+    text = run("ansible-playbook", "deploy.yml", "-i", "ssh_config.onecc.yml", folder=user)
     recap = re.findall(r"^(node\d+) .*changed=(\d+)", text, re.MULTILINE)
     assert recap == [(node, "0") for node in lab.nodes]
     assert "is served at" in text

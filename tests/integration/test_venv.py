@@ -150,6 +150,24 @@ def test_a_killed_rank_heals(pair):
     assert [after[node]["onecc-ray"] for node in pair.nodes] == [before[node]["onecc-ray"] for node in pair.nodes]
 
 
+# As an operator has it from the same page.
+USER = {
+    "ansible_become": False,
+    "firewall_enabled": False,
+    "cluster_state_dir": "/home/ubuntu/onecc",
+}
+
+
+def test_without_root_what_it_takes_is_told(pair):
+    before = pair.all_processes()
+    play = pair.play("deploy", ansible_become=False, preflight_skip="port, runtime", **VENV)
+    assert play.rc != 0
+    text = " ".join(play.text.split())
+    assert "node01: expected root, or without it firewall_enabled false, cluster_state_dir on" in text, play.text
+    assert not play.changed()
+    assert pair.all_processes() == before
+
+
 def test_teardown(pair):
     play = pair.play("teardown", **VENV)
     assert play.rc == 0, play.why
@@ -163,6 +181,33 @@ def test_teardown(pair):
         assert pair.on(node, "pgrep -f -l [v]env/", check=False) == ""
     # The next deployment has it again at once.
     assert len(list(SHARED.glob(".onecc/venv/*/digest"))) == 1
+
+
+def test_without_root(pair):
+    """A user who cannot become root, on nodes with systemd: the same service, under supervisord."""
+    system = "ls -d /var/lib/onecc /run/onecc* /etc/systemd/system/onecc* /var/cache/onecc*; nft list tables"
+    before = {node: pair.on(node, system, check=False) for node in pair.nodes}
+    user = pair.on("node00", "stat --format %U /home/ubuntu").strip()
+    play = pair.play("deploy", **VENV, **USER)
+    assert play.rc == 0, play.why
+    pair.note("rootless_deploy_s", round(play.seconds, 1))
+    key = pair.on("node00", "cat /home/ubuntu/onecc/secrets/api-key").strip()
+    pair.known_key = key
+    assert pair.ask().choices[0].finish_reason == "stop"
+    for node in pair.nodes:
+        owners = pair.on(node, "ps -eo user=,args= | grep -E [/]home/ubuntu/onecc\\|[v]env/").split("\n")
+        assert {line.split()[0] for line in owners if line} == {user}, owners
+        assert pair.on(node, system, check=False) == before[node]
+    play = pair.play("deploy", **VENV, **USER)
+    assert play.rc == 0, play.why
+    assert not play.changed(), play.text
+    play = pair.play("teardown", **VENV, **USER)
+    assert play.rc == 0, play.why
+    for node in pair.nodes:
+        assert pair.on(node, "ls -d /home/ubuntu/onecc /dev/shm/*; pgrep -f -l [v]env/", check=False) == ""
+
+
+def test_teardown_of_what_is_shared(pair):
     play = pair.play("teardown", "-e cluster_teardown_images=true -e cluster_teardown_weights=true", **VENV)
     assert play.rc == 0, play.why
     assert not list(SHARED.glob(".onecc"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import pwd
 import subprocess
 
 import pytest
@@ -567,12 +568,23 @@ def run_module(capsys, **params):
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.parametrize(
+    ("mode", "path", "told"),
+    [(0o755, "folder", True), (0o755, "folder/new/below", True), (0o644, "", True), (0o755, "file/below", False)],
+)
+def test_can_write(tmp_path, mode, path, told):
+    (tmp_path / "folder").mkdir(mode)
+    (tmp_path / "file").touch()
+    assert node.can_write(str(tmp_path / path)) is told
+
+
 def test_node_info(node_commands, capsys, tmp_path):
     node_commands()
     told = run_module(
         capsys, shared_dir=str(tmp_path), image="onecc/vllm:1", disks=["/", str(tmp_path / "new")], paths=["/none"]
     )
     assert told["changed"] is False
+    assert (told["root"], told["user"]) == (os.geteuid() == 0, pwd.getpwuid(os.geteuid()).pw_name)
     assert set(yaml.safe_load(node_info.RETURN)) == set(told) - {"changed", "invocation"}
     assert (told["interface"], told["address"], told["mtus"]["eth0"]) == ("eth0", "198.18.0.10", 1500)
     assert told["listeners"] == [listener("0.0.0.0", 6379, "gcs_server", os.getpid()) | {"container": "onecc-ray"}]

@@ -116,6 +116,11 @@ def gpu_node(index, count=2):
             "runtime": "",
             "interpreter": {"path": "/usr/bin/python3", "version": "3.10.12", "error": ""},
             "shm": 951 * GB,
+            "root": True,
+            "user": "root",
+            "state_writable": True,
+            "python_venv": True,
+            "paths": {"/usr/sbin/nginx": False, "/usr/bin/gcc": False},
             "shared": {
                 "exists": True,
                 "free": 10000 * GB,
@@ -148,6 +153,9 @@ def gpu_node(index, count=2):
             "runtime": "docker",
         },
         "shared_dir": "/home/ubuntu/shared",
+        "state_dir": "/var/lib/onecc",
+        "firewall": True,
+        "packages": {"nginx": "/usr/sbin/nginx"} if head else {},
         "proof_error": "",
         # Half of 405 billion parameters with two bytes each.
         "model": {
@@ -212,6 +220,13 @@ def lab_cluster():
 
 
 VENV = {"*.container.runtime": "venv"}
+# As somebody who is not root, and has set what that asks for.
+USER = VENV | {
+    "*.node.root": False,
+    "*.node.user": "alice",
+    "*.firewall": False,
+    "*.state_dir": "/scratch/alice/onecc",
+}
 CLUSTERS = {"gpu": gpu_cluster, "lab": lab_cluster, "one": one_node}
 
 
@@ -317,6 +332,7 @@ def test_every_row_says_what_was_found(kind):
         pytest.param("gpu", VENV | {"*.node.image_id": "", "*.node.image_cuda": ""}, id="no-environment-yet"),
         pytest.param("gpu", VENV | {"*.container.shm_size": 1}, id="shm-of-the-node"),
         pytest.param("gpu", {"*.node.runtime": "docker"}, id="deployed-before"),
+        pytest.param("gpu", USER | {"0.node.paths": {"/usr/sbin/nginx": True}}, id="without-root"),
         # GPUs.
         pytest.param("gpu", {"*.node.engine.runtimes": ["runc"]}, id="hook-alone"),
         pytest.param("gpu", {"*.node.engine.gpu_hook": False}, id="runtime-alone"),
@@ -1066,6 +1082,52 @@ DOWN = {"*.node.infiniband_ports.3": ib_port(3, state="DOWN", rate=100.0)}
             {"0.fabric": None, "1.fabric": {"error": "ncclSystemError"}},
             [("fabric", "all", "fail", "node01: ncclSystemError", "an all-reduce over all GPUs")],
             id="fabric-that-fails-on-one",
+        ),
+        # Without root.
+        pytest.param(
+            "gpu",
+            {"1.node.root": False, "1.node.user": "alice"},
+            [
+                (
+                    "sudo",
+                    "node01",
+                    "fail",
+                    "the user alice",
+                    "root, or without it cluster_runtime venv, firewall_enabled false",
+                )
+            ],
+            id="no-root-and-containers",
+        ),
+        pytest.param(
+            "gpu",
+            USER | {"0.packages": {"nginx": "/usr/sbin/nginx", "gcc": "/usr/bin/gcc"}, "0.node.python_venv": False},
+            [
+                (
+                    "sudo",
+                    "node00",
+                    "fail",
+                    "the user alice",
+                    "root, or without it gcc and nginx and python3-venv installed",
+                )
+            ],
+            id="no-root-and-no-packages",
+        ),
+        pytest.param(
+            "gpu",
+            USER
+            | {"0.node.paths": {"/usr/sbin/nginx": True}, "0.state_dir": "/home/ubuntu/shared/onecc"}
+            | {"1.node.state_writable": False},
+            [
+                (
+                    "sudo",
+                    name,
+                    "fail",
+                    "the user alice",
+                    "root, or without it cluster_state_dir on the node's own disk where alice can write",
+                )
+                for name in ("node00", "node01")
+            ],
+            id="no-root-and-no-folder",
         ),
         # The model.
         pytest.param(

@@ -42,7 +42,7 @@ def node(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PATH", str(folders["bin"]), prepend=":")
     monkeypatch.setattr(services, "BOOTED", str(tmp_path))
     monkeypatch.setattr(services, "UNITS", str(folders["units"]))
-    monkeypatch.setattr(entry, "DIGEST", str(folders["volatile"] / "%s.digest"))
+    monkeypatch.setattr(entry, "run_dir", lambda _state_dir: str(folders["volatile"]))
 
     def run(shown, settings, check_mode=False, **definition):
         (tmp_path / "shown").write_text(shown)
@@ -107,6 +107,6 @@ def test_second_time(node, shown, settings, description, changed, asked):
 
 def test_a_program_of_an_earlier_release_is_started_anew(node):
     node.run(FRESH, {"port": 8002})
-    (node.volatile / "ray.digest").write_text("0")
+    (node.volatile / "onecc-supervisor-ray.digest").write_text("0")
     told, asked = node.run(RUNS, {"port": 8002})
     assert (told["changed"], asked) == (True, [RESTART])

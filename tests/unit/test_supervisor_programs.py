@@ -87,9 +87,8 @@ def docker(serve, monkeypatch, tmp_path):
             """Says nothing."""
 
     monkeypatch.setenv("DOCKER_HOST", serve(Handler).replace("http:", "tcp:"))
-    monkeypatch.setattr(ray_node, "MEMORY", str(tmp_path / "memory.json"))
-    monkeypatch.setattr(ray_node, "DEMANDS", str(tmp_path / "demands.json"))
-    monkeypatch.setattr(engine, "DEMANDS", str(tmp_path / "demands.json"))
+    for program in (ray_node, engine):
+        monkeypatch.setattr(program, "run_dir", lambda _state_dir: str(tmp_path))
     return there
 
 
@@ -201,6 +200,7 @@ def head(docker, capture, replay, tmp_path, until):
             "token_file": str(tmp_path / "token"),
             "storage": str(tmp_path / "storage"),
             "members": [HEAD, WORKER],
+            "state_dir": str(tmp_path),
         }
         program = ray_node.RayNode(settings)
         yield program
@@ -221,7 +221,7 @@ def test_head(docker, head, tmp_path, until, lines, raylet):
     assert lines() == ["start: it does not run"]
     docker.processes[ray_node.NAME] = [(GCS, 2**30), (RAYLET, raylet)]
     until(lambda: head.asked.answer)
-    (tmp_path / "demands.json").write_text(json.dumps({WORKER: "start 0"}))
+    (tmp_path / "onecc-demands.json").write_text(json.dumps({WORKER: "start 0"}))
     head.step()
     status, told = head.report("/")
     assert (status, told["ray"], told["ranks"], told["storage"], told["reason"]) == (200, "running", 0, "", "")
@@ -291,6 +291,7 @@ def worker(docker, serve, tmp_path, until):
             "port": told.port,
             "ray_port": ray.getsockname()[1],
             "storage": str(tmp_path / "storage"),
+            "state_dir": str(tmp_path),
         }
         program = ray_node.RayNode(settings)
         until(lambda: program.storage.answer and program.asked.answer)
@@ -302,7 +303,7 @@ def test_worker(docker, worker, tmp_path, until, lines):
     program, told = worker
     docker.put(ray_node.NAME, "exited", 1)
     program.step()
-    memory = tmp_path / "memory.json"
+    memory = tmp_path / "onecc-ray.json"
     assert json.loads(memory.read_text()) == {"start 1": "a"}
     docker.processes[ray_node.NAME] = [(RAYLET, 2**30), (RANK, 2**30 + 1)]
     program.step()
@@ -344,7 +345,7 @@ def test_worker_that_was_started_beside_its_ray(docker, worker, tmp_path):
     docker.processes[ray_node.NAME] = [(RAYLET, 2**30)]
     worker[0].step()
     assert docker.log == []
-    assert json.loads((tmp_path / "memory.json").read_text()) == {"start 0": "a"}
+    assert json.loads((tmp_path / "onecc-ray.json").read_text()) == {"start 0": "a"}
     assert worker[0].remember() == {"start 0": "a"}
 
 
@@ -465,6 +466,7 @@ def supervised(docker, serve, model):
         "probe_interval": 0.1,
         "probe_timeout": 15,
         "start_timeout": 60,
+        "state_dir": "/none",
     }
     return engine.Engine(settings), told
 
@@ -497,7 +499,7 @@ def test_engine(docker, supervised, model, until, lines, tmp_path):
     assert [failure["reason"] for failure in program.report("/")[1]["failures"]] == ["the engine ended with status 139"]
     program.step()
     assert docker.log[2:] == [("start", engine.NAME, "")]
-    assert json.loads((tmp_path / "demands.json").read_text()) == {}
+    assert json.loads((tmp_path / "onecc-demands.json").read_text()) == {}
     program.stop()
     assert docker.log[3:] == [("kill", engine.NAME, "")]
     assert program.report("/")[1]["phase"] == "stopped"
@@ -516,7 +518,7 @@ def test_engine_that_leaves_ranks_behind(docker, supervised, until, lines, tmp_p
     assert program.group.phase == "clearing"
     program.group.since -= 10
     program.step()
-    assert json.loads((tmp_path / "demands.json").read_text()) == {HEAD: "ray 1"}
+    assert json.loads((tmp_path / "onecc-demands.json").read_text()) == {HEAD: "ray 1"}
     program.step()
     assert program.report("/")[1]["lacks"] == ["node00 (127.0.0.1): Ray is to be started anew"]
     assert docker.log == []
@@ -541,7 +543,8 @@ SCRIPT = """
 import sys
 sys.path.insert(0, sys.argv.pop())
 from ansible_collections.onecc.vllm.plugins.module_utils.supervisor import main
-main.DIGEST = sys.argv.pop()
+folder = sys.argv.pop()
+main.run_dir = lambda state_dir: folder
 main.main()
 """
 
@@ -553,7 +556,7 @@ def test_command_line(docker, supervised, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     collections = base.__file__.partition("/ansible_collections/")[0]
-    words = [sys.executable, script, "engine", settings, tmp_path / "%s.digest", collections]
+    words = [sys.executable, script, "engine", settings, tmp_path, collections]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(60)
@@ -564,4 +567,4 @@ def test_command_line(docker, supervised, tmp_path):
             said = process.communicate(timeout=60)[0].splitlines()
     assert told == [b"READY=1", b"WATCHDOG=1"]
     assert said == ["waiting: there is no container onecc-vllm: deploy", "stop: the unit is stopped"]
-    assert len((tmp_path / "engine.digest").read_text()) == 64
+    assert len((tmp_path / "onecc-supervisor-engine.digest").read_text()) == 64

@@ -16,7 +16,7 @@ from .base import Poll, Program, Status, clock_time, read, say
 from .engine_rules import CLEARING, Group, View
 from .probe import GIVEN_UP, Probe
 from .ray_node import DEMANDS
-from .runtime import EngineError, open_runtime
+from .runtime import EngineError, open_runtime, run_dir
 
 NAME = "onecc-vllm"
 # An engine is ended without being asked. One that gets SIGTERM answers what it is working on with half a text, status
@@ -95,7 +95,7 @@ class Engine(Program):
 
     :param settings: dictionary with address and port (of the status), node_port, head_address, expected (a list of
         name, address and gpus for each node), socket (of the engine), socket_user (who may ask as well), model,
-        probe_interval, probe_timeout and start_timeout (seconds)
+        probe_interval, probe_timeout and start_timeout (seconds), state_dir
     """
 
     def __init__(self, settings):
@@ -183,9 +183,10 @@ class Engine(Program):
         for address in demands:
             why = "ranks of the old engine are left there" if address in left else self.group.reason
             say("Ray on %s is to be started anew: %s" % (address, why))
-        with open(DEMANDS + ".new", "w", encoding="utf-8") as stream:
+        path = os.path.join(run_dir(self.settings["state_dir"]), DEMANDS)
+        with open(path + ".new", "w", encoding="utf-8") as stream:
             json.dump(demands, stream)
-        os.replace(DEMANDS + ".new", DEMANDS)
+        os.replace(path + ".new", path)
 
     def note(self, text):
         # Seconds that count up or down are no news.

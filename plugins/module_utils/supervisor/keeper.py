@@ -109,7 +109,12 @@ def confine(limits, capabilities):
     # A process without its keeper has no log.
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     for name, value in limits.items():
-        resource.setrlimit(getattr(resource, "RLIMIT_" + name.upper()), (value, value))
+        number = getattr(resource, "RLIMIT_" + name.upper())
+        most = resource.getrlimit(number)[1]
+        # Who is not root gets as much as is allowed.
+        if os.geteuid() != 0 and most != -1 and not 0 <= value <= most:
+            value = most
+        resource.setrlimit(number, (value, value))
     if capabilities is None:
         return
     prctl(PR_SET_NO_NEW_PRIVS, 1)

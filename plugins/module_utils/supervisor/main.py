@@ -11,15 +11,20 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import sys
 
 from .engine import Engine
 from .processes import execute
 from .ray_node import RayNode
+from .runtime import run_dir
 
 PROGRAMS = {"ray": RayNode, "engine": Engine}
-# What the program that runs was started with, for whoever installs another.
-DIGEST = "/run/onecc-supervisor-%s.digest"
+
+
+def digest_file(program, state_dir):
+    """Where it is noted what the program that runs was started with, for whoever installs another."""
+    return os.path.join(run_dir(state_dir), "onecc-supervisor-%s.digest" % program)
 
 
 def digest(program, settings):
@@ -40,6 +45,8 @@ def main():
     with open(options.settings, "rb") as stream:
         settings = stream.read()
     running = PROGRAMS[options.program](json.loads(settings))
-    with open(DIGEST % options.program, "w", encoding="ascii") as stream:
+    noted = digest_file(options.program, os.path.dirname(os.path.abspath(options.settings)))
+    os.makedirs(os.path.dirname(noted), mode=0o700, exist_ok=True)
+    with open(noted, "w", encoding="ascii") as stream:
         stream.write(digest(program, settings))
     running.run()

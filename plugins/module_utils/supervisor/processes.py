@@ -21,10 +21,10 @@ import sys
 import time
 import uuid
 
-from .runtime import Container, EngineError
+from .runtime import Container, EngineError, run_dir
 
-# Where keepers note how their processes are.
-RUN = "/run/onecc-processes"
+# Where keepers note how their processes are, see run_dir.
+RUN = "onecc-processes"
 # In the environment of a process and of all that it starts: NAME:START.
 MARKER = "ONECC_PROCESS"
 # Seconds for a keeper to have started its process, and for killed processes to be gone.
@@ -163,12 +163,12 @@ def root_of_package():
 class Processes:
     """The processes of this node by name.
 
-    :param specs: folder with a file NAME.json for each
-    :param run: folder that is empty after a boot
+    :param specs: folder in the state folder with a file NAME.json for each
+    :param run: folder where keepers note how their processes are
     """
 
-    def __init__(self, specs, run=RUN):
-        self.specs, self.run = specs, run
+    def __init__(self, specs, run=None):
+        self.specs, self.run = specs, run or os.path.join(run_dir(os.path.dirname(specs)), RUN)
 
     def spec_file(self, name):
         return os.path.join(self.specs, name + ".json")

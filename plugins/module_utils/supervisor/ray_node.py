@@ -15,13 +15,13 @@ import time
 from ..ray_state import VIEWS, fetch_view, nodes_of, read_token, unplaced
 from . import ray_rules
 from .base import OTHER_NODE, Poll, Program, Status, clock_time, read, say
-from .runtime import Container, EngineError, open_runtime
+from .runtime import Container, EngineError, open_runtime, run_dir
 
 NAME = "onecc-ray"
-# Kept over a restart of this program, and lost with the containers at a reboot.
-MEMORY = "/run/onecc-ray.json"
+# Kept over a restart of this program, and of no meaning after a reboot; see run_dir for where both lie.
+MEMORY = "onecc-ray.json"
 # The engine's program on the head writes it, see engine.py.
-DEMANDS = "/run/onecc-demands.json"
+DEMANDS = "onecc-demands.json"
 # A look at shared storage that takes longer hangs.
 STORAGE_HANGS = 20
 # Seconds that Ray gets to end: one that is not whole, and one that an operator stops.
@@ -35,13 +35,15 @@ class RayNode(Program):
 
     :param settings: dictionary with name (of the node), address, head (whether it is the head), head_address,
         port (of the status), ray_port, dashboard_url, token_file (with Ray's token), storage (a file on shared
-        storage), members (addresses of all nodes)
+        storage), members (addresses of all nodes), state_dir
     """
 
     def __init__(self, settings):
         super().__init__(interval=1.0)
         self.settings = settings
         self.is_head = settings["head"]
+        run = run_dir(settings["state_dir"])
+        self.memory, self.demands_file = os.path.join(run, MEMORY), os.path.join(run, DEMANDS)
         self.containers = open_runtime(settings)
         self.container: Container | None = None
         self.seen: tuple[tuple | None, float] = (None, time.monotonic())
@@ -106,7 +108,7 @@ class RayNode(Program):
 
     def demands(self):
         try:
-            with open(DEMANDS, encoding="utf-8") as stream:
+            with open(self.demands_file, encoding="utf-8") as stream:
                 return json.load(stream)
         except (OSError, ValueError):
             return {}
@@ -240,13 +242,13 @@ class RayNode(Program):
 
     def remember(self):
         try:
-            with open(MEMORY, encoding="utf-8") as stream:
+            with open(self.memory, encoding="utf-8") as stream:
                 return json.load(stream)
         except (OSError, ValueError):
             return {}
 
     def keep(self, joined):
         self.joined = joined
-        with open(MEMORY + ".new", "w", encoding="utf-8") as stream:
+        with open(self.memory + ".new", "w", encoding="utf-8") as stream:
             json.dump(joined, stream)
-        os.replace(MEMORY + ".new", MEMORY)
+        os.replace(self.memory + ".new", self.memory)

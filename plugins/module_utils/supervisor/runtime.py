@@ -11,6 +11,7 @@ or written a file, see the module process_spec.
 from __future__ import annotations
 
 import dataclasses
+import os
 
 
 class EngineError(Exception):
@@ -35,6 +36,17 @@ class Container:
     @property
     def running(self):
         return self.status == "running"
+
+
+def run_dir(state_dir):
+    """Where that lies which is gone with a boot: the system's own folder, which is root's, or one in the state folder.
+
+    Others have nothing on a node's disk that is emptied by a boot and by nothing else. What is left of an earlier boot
+    there is known by when its processes were started.
+
+    :param state_dir: what the collection keeps on the node
+    """
+    return "/run" if os.geteuid() == 0 else os.path.join(state_dir, "run")
 
 
 def open_runtime(settings):
