@@ -34,6 +34,9 @@ class Background:
     def _lock(self):
         """The open lock file, locked by us; None if a job holds it."""
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        # In a place where all may write somebody may have been first, with a link to what is ours.
+        if os.lstat(self.folder).st_uid != os.geteuid():
+            raise OneccError(self.folder, "a folder of ours", "somebody else's", "Have its owner remove it.")
         stream = os.fdopen(os.open(self.lock_path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="utf-8")
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -21,7 +21,7 @@ def cell(value) -> str:
     if value is None or value == "":
         return "-"
     if isinstance(value, float):
-        return "%g" % value
+        return "%g" % round(value, 2)
     return str(value).replace("|", "\\|").replace("\n", " ")
 
 

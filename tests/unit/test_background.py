@@ -16,6 +16,7 @@ import pytest
 
 from ansible_collections.onecc.vllm.plugins.module_utils import background
 from ansible_collections.onecc.vllm.plugins.module_utils.background import STOPPED, Background
+from ansible_collections.onecc.vllm.plugins.module_utils.errors import OneccError
 
 SCRIPT = """
 import os, signal, sys, time
@@ -196,6 +197,15 @@ def test_who_may_look(starter):
 
 
 # Its end, before it is done.
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path, monkeypatch):
+    mine = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
+    with pytest.raises(OneccError, match="expected a folder of ours, found somebody else's"):
+        Background(str(tmp_path / "state")).start(dict)
+    assert list(tmp_path.iterdir()) == [tmp_path / "state"]
+    assert not list((tmp_path / "state").iterdir())
 
 
 def test_stop(starter):
