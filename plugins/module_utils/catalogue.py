@@ -50,6 +50,13 @@ CAUSES = [
         "see the page on running without containers.",
     ),
     Cause(
+        "state-dir",
+        "folder of the node's own",
+        "cluster_state_dir is not for the collection alone",
+        "Set cluster_state_dir to a folder on each node's own disk that is not there yet, or that the user who deploys "
+        "has made for nothing else: secrets lie in it, and teardown removes all of it.",
+    ),
+    Cause(
         "os",
         "system that was tried",
         "a system that was not tried",

@@ -158,11 +158,27 @@ def read_runtime(state_dir):
     return settings.get("runtime", "docker")
 
 
-def can_write(path):
-    """Whether a folder can be written to, or be made where there is none."""
-    while not os.path.exists(path) and path != os.path.dirname(path):
-        path = os.path.dirname(path)
-    return os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK)
+def read_state(path):
+    """The folder of what the collection keeps on the node: whether it is ours or can be made, and for us alone.
+
+    :return: dictionary with exists, usable, private (nobody else may enter), foreign (there is something else in it)
+        and fstype, of the file system that it is on, or would be
+    """
+    near = path
+    while not os.path.exists(near) and near != os.path.dirname(near):
+        near = os.path.dirname(near)
+    with open("/proc/self/mounts", encoding="utf-8") as stream:
+        fstype = parse_mount(stream.read(), os.path.realpath(near))["fstype"]
+    told = {"exists": near == path, "private": True, "foreign": False, "fstype": fstype}
+    if near != path:
+        return dict(told, usable=os.path.isdir(near) and os.access(near, os.W_OK | os.X_OK))
+    # A link may be an administrator's.
+    status, ours = os.stat(path), (0, os.geteuid())
+    usable = os.path.isdir(path) and status.st_uid == os.geteuid() and os.lstat(path).st_uid in ours
+    entries = set(os.listdir(path)) if usable else set()
+    # The first folders that are made have names that others use, too.
+    foreign = bool(entries - {"tmp", "cache"}) and "secrets" not in entries
+    return dict(told, usable=usable, private=not status.st_mode & 0o077, foreign=foreign)
 
 
 def running_processes(state_dir):

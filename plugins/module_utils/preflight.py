@@ -46,6 +46,8 @@ SHM_FOR_EACH_GPU = 256 << 20
 # A driver that is idle and a display may hold this much of a GPU.
 GPU_IDLE_MIB = 1024
 CLOCK_SECONDS = 1.0
+# Where nodes may see the same folder.
+NETWORK_FILE_SYSTEMS = ("nfs", "lustre", "gpfs", "beegfs", "ceph", "cifs", "smb", "9p", "afs", "wekafs", "fuse.")
 
 
 class UnknownCheck(ValueError):
@@ -112,13 +114,26 @@ def check_root(node, _limits):
         return [row("sudo", node["name"], OK, "root")]
     wanted = [] if without_containers(node) else ["cluster_runtime venv"]
     wanted += ["firewall_enabled false"] if node["firewall"] else []
-    own = here["state_writable"] and not (node["state_dir"] + "/").startswith(node["shared_dir"] + "/")
-    wanted += [] if own else ["cluster_state_dir on the node's own disk where %s can write" % here["user"]]
     missing = sorted(package for package, path in node["packages"].items() if not here["paths"].get(path))
     missing += [] if here["python_venv"] else ["python3-venv"]
     wanted += ["%s installed" % " and ".join(missing)] if missing else []
     words = "root, or without it %s" % ", ".join(wanted)
     return [row("sudo", node["name"], FAIL if wanted else OK, "the user %s" % here["user"], words if wanted else "")]
+
+
+def check_state(node, _limits):
+    """What the collection keeps on a node is the node's, its user's, and goes as a whole."""
+    name, folder, user, state = node["name"], node["state_dir"], node["node"]["user"], node["node"]["state"]
+    on = "on %s" % state["fstype"]
+    far = not node["node"]["root"] and state["fstype"].startswith(NETWORK_FILE_SYSTEMS)
+    if not state["usable"]:
+        found = "somebody else's" if state["exists"] else "none, and no right to make it"
+        return [row("state-dir", name, FAIL, found, "a folder %s of the user %s" % (folder, user))]
+    if far or (folder + "/").startswith(node["shared_dir"].rstrip("/") + "/"):
+        return [row("state-dir", name, FAIL, on, "%s on the node's own disk" % folder)]
+    if state["foreign"]:
+        return [row("state-dir", name, FAIL, "other things in it", "%s for the collection alone" % folder)]
+    return [row("state-dir", name, OK, on)]
 
 
 def check_os(node, _limits):
@@ -183,7 +198,7 @@ def check_gpus(node, _limits):
     elif here["xids"]:
         rows.append(row("gpu-errors", name, WARN, here["xids"][-1], "no Xid in the kernel's log"))
     else:
-        rows.append(row("gpu-errors", name, OK, "none"))
+        rows.append(row("gpu-errors", name, OK, "none" if here["root"] else "none that the user may see"))
     rows.append(idle(node))
     return rows
 
@@ -274,6 +289,10 @@ def check_infiniband(node, _limits):
         rows = [row("infiniband", name, OK if len(rates) == 1 else WARN, text, "the same rate on all")]
     able = container["privileged"] or (container["memlock"] and container["ipc_lock"])
     found = "allowed" if able else "memlock %s, IPC_LOCK %s" % (container["memlock"], container["ipc_lock"])
+    if not node["node"]["root"]:
+        # Nobody raises it for the user.
+        able = node["node"]["memlock"] == -1
+        found = "allowed" if able else "%s for the user %s" % (human(node["node"]["memlock"]), node["node"]["user"])
     return [*rows, row("memlock", name, OK if able else FAIL, found, "unlimited memlock and IPC_LOCK")]
 
 
@@ -541,6 +560,7 @@ def compare_model(nodes, _limits):
 
 NODE_CHECKS = [
     check_root,
+    check_state,
     check_os,
     check_runtime,
     check_engine,

@@ -67,11 +67,17 @@ user:
   returned: always
   type: str
   sample: root
-state_writable:
-  description: Whether O(state_dir) is there and can be written to, or can be made.
+state:
+  description: Whether O(state_dir) is there; whether it is the user's or can be made (C(usable)); whether nobody else
+    may enter it (C(private)); whether something else is in it (C(foreign)); and the kind of its file system.
   returned: always
-  type: bool
-  sample: true
+  type: dict
+  sample: {exists: true, usable: true, private: true, foreign: false, fstype: ext4}
+memlock:
+  description: How much memory the user may lock at most, in bytes; -1 for any.
+  returned: always
+  type: int
+  sample: -1
 hostname:
   description: The node's own name.
   returned: always
@@ -264,6 +270,7 @@ import glob
 import importlib.util
 import os
 import pwd
+import resource
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
@@ -284,6 +291,9 @@ def read(params, run):
     interfaces = node.parse_interfaces(addresses)
     interface = params["interface"] or node.parse_default_interface(run(node.ROUTE_COMMAND, check_rc=True)[1])
     engine = node.read_engine(run)
+    if os.geteuid() != 0:
+        # Those of another user's deployment.
+        engine["containers"] = {}
     engine["containers"].update(node.running_processes(params["state_dir"]))
     gpus = gpu.read_gpus(run)
     manager = services.open_services(run, params["state_dir"] or "/var/lib/onecc")
@@ -295,7 +305,8 @@ def read(params, run):
         gpus,
         root=os.geteuid() == 0,
         user=pwd.getpwuid(os.geteuid()).pw_name,
-        state_writable=node.can_write(params["state_dir"] or "/var/lib/onecc"),
+        state=node.read_state(params["state_dir"] or "/var/lib/onecc"),
+        memlock=resource.getrlimit(resource.RLIMIT_MEMLOCK)[1],
         hostname=system.nodename,
         kernel=system.release,
         os=dict(

@@ -569,13 +569,37 @@ def run_module(capsys, **params):
 
 
 @pytest.mark.parametrize(
-    ("mode", "path", "told"),
-    [(0o755, "folder", True), (0o755, "folder/new/below", True), (0o644, "", True), (0o755, "file/below", False)],
+    ("made", "told"),
+    [
+        ([], {"exists": False, "usable": True, "private": True, "foreign": False}),
+        (["state/"], {"exists": True, "usable": True, "private": False, "foreign": False}),
+        (["state/tmp/", "state/cache/"], {"exists": True, "usable": True, "private": False, "foreign": False}),
+        (["state/tmp/", "state/thesis/"], {"exists": True, "usable": True, "private": False, "foreign": True}),
+        (["state/secrets/", "state/thesis/"], {"exists": True, "usable": True, "private": False, "foreign": False}),
+        (["state"], {"exists": True, "usable": False, "private": False, "foreign": False}),
+    ],
 )
-def test_can_write(tmp_path, mode, path, told):
-    (tmp_path / "folder").mkdir(mode)
-    (tmp_path / "file").touch()
-    assert node.can_write(str(tmp_path / path)) is told
+def test_read_state(tmp_path, made, told):
+    for name in made:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.mkdir() if name.endswith("/") else path.touch()
+    found = node.read_state(str(tmp_path / "state"))
+    assert found.pop("fstype")
+    assert found == told
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_read_state_of_somebody_else(tmp_path, monkeypatch, made):
+    """What is there is theirs; what is not cannot be made in a folder of theirs."""
+    if made:
+        (tmp_path / "state").mkdir(0o700)
+    else:
+        monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (str(tmp_path), os.W_OK | os.X_OK))
+    mine = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
+    found = node.read_state(str(tmp_path / "state"))
+    assert (found["exists"], found["usable"], found["private"]) == (made, False, True)
 
 
 def test_node_info(node_commands, capsys, tmp_path):

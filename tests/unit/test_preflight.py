@@ -118,7 +118,8 @@ def gpu_node(index, count=2):
             "shm": 951 * GB,
             "root": True,
             "user": "root",
-            "state_writable": True,
+            "state": {"exists": False, "usable": True, "private": True, "foreign": False, "fstype": "ext4"},
+            "memlock": -1,
             "python_venv": True,
             "paths": {"/usr/sbin/nginx": False, "/usr/bin/gcc": False},
             "shared": {
@@ -227,6 +228,7 @@ USER = VENV | {
     "*.firewall": False,
     "*.state_dir": "/scratch/alice/onecc",
 }
+NO_ROOT = USER | {"0.node.paths": {"/usr/sbin/nginx": True}}
 CLUSTERS = {"gpu": gpu_cluster, "lab": lab_cluster, "one": one_node}
 
 
@@ -260,7 +262,7 @@ def pick(rows, ident, node):
     return found
 
 
-OF_A_NODE = ["ssh", "sudo", "os", "engine", "gpu-present"]
+OF_A_NODE = ["ssh", "sudo", "state-dir", "os", "engine", "gpu-present"]
 OF_GPUS = ["nvidia-runtime", "gpu-driver", "gpu-errors", "gpu-idle"]
 OF_THE_REST = ["infiniband", "memlock", "address", "interface", "port", "reach", "clock"]
 OF_STORAGE = ["storage-shared", "storage-writable", "storage-rate", "disk", "shm", "memory"]
@@ -332,7 +334,9 @@ def test_every_row_says_what_was_found(kind):
         pytest.param("gpu", VENV | {"*.node.image_id": "", "*.node.image_cuda": ""}, id="no-environment-yet"),
         pytest.param("gpu", VENV | {"*.container.shm_size": 1}, id="shm-of-the-node"),
         pytest.param("gpu", {"*.node.runtime": "docker"}, id="deployed-before"),
-        pytest.param("gpu", USER | {"0.node.paths": {"/usr/sbin/nginx": True}}, id="without-root"),
+        pytest.param("gpu", NO_ROOT, id="without-root"),
+        # A folder of the system's may lie on what a machine without disks starts from.
+        pytest.param("gpu", {"*.node.state.fstype": "nfs4"}, id="root-without-a-disk"),
         # GPUs.
         pytest.param("gpu", {"*.node.engine.runtimes": ["runc"]}, id="hook-alone"),
         pytest.param("gpu", {"*.node.engine.gpu_hook": False}, id="runtime-alone"),
@@ -1114,20 +1118,51 @@ DOWN = {"*.node.infiniband_ports.3": ib_port(3, state="DOWN", rate=100.0)}
         ),
         pytest.param(
             "gpu",
-            USER
-            | {"0.node.paths": {"/usr/sbin/nginx": True}, "0.state_dir": "/home/ubuntu/shared/onecc"}
-            | {"1.node.state_writable": False},
+            NO_ROOT | {"1.node.memlock": 8 << 20},
+            [("memlock", "node01", "fail", "8.4 MB for the user alice", "unlimited memlock and IPC_LOCK")],
+            id="no-root-and-no-memory-to-lock",
+        ),
+        # The folder on the node.
+        pytest.param(
+            "gpu",
+            {"1.node.state.exists": True, "1.node.state.usable": False},
+            [("state-dir", "node01", "fail", "somebody else's", "a folder /var/lib/onecc of the user root")],
+            id="folder-of-somebody-else",
+        ),
+        pytest.param(
+            "gpu",
+            NO_ROOT | {"0.node.state.usable": False},
             [
                 (
-                    "sudo",
-                    name,
+                    "state-dir",
+                    "node00",
                     "fail",
-                    "the user alice",
-                    "root, or without it cluster_state_dir on the node's own disk where alice can write",
+                    "none, and no right to make it",
+                    "a folder /scratch/alice/onecc of the user alice",
                 )
+            ],
+            id="folder-that-cannot-be-made",
+        ),
+        pytest.param(
+            "gpu",
+            NO_ROOT | {"*.node.state.fstype": "nfs4"},
+            [
+                ("state-dir", name, "fail", "on nfs4", "/scratch/alice/onecc on the node's own disk")
                 for name in ("node00", "node01")
             ],
-            id="no-root-and-no-folder",
+            id="folder-in-a-home-on-the-network",
+        ),
+        pytest.param(
+            "gpu",
+            {"0.state_dir": "/home/ubuntu/shared/onecc", "0.shared_dir": "/home/ubuntu/shared/"},
+            [("state-dir", "node00", "fail", "on ext4", "/home/ubuntu/shared/onecc on the node's own disk")],
+            id="folder-on-shared-storage",
+        ),
+        pytest.param(
+            "gpu",
+            {"0.node.state.exists": True, "0.node.state.foreign": True},
+            [("state-dir", "node00", "fail", "other things in it", "/var/lib/onecc for the collection alone")],
+            id="folder-with-other-things",
         ),
         # The model.
         pytest.param(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -223,6 +224,41 @@ def test_what_cannot_be_started_says_why(node, argv, settings, words):
     with pytest.raises(runtime.EngineError, match="start: .*" + words):
         node.start(NAME)
     assert not node.get(NAME).running
+
+
+@pytest.mark.parametrize(
+    ("user", "wanted", "most", "told"),
+    [(0, -1, 8192, -1), (1000, -1, 8192, 8192), (1000, 9000, 8192, 8192), (1000, 64, 8192, 64), (1000, 9000, -1, 9000)],
+)
+def test_who_is_not_root_gets_as_much_as_is_allowed(monkeypatch, user, wanted, most, told):
+    asked = []
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    monkeypatch.setattr(keeper, "prctl", lambda *words: 0)
+    monkeypatch.setattr(keeper.resource, "getrlimit", lambda number: (64, most))
+    monkeypatch.setattr(keeper.resource, "setrlimit", lambda number, values: asked.append(values))
+    keeper.confine({"memlock": wanted}, None)
+    assert asked == [(told, told)]
+
+
+@pytest.mark.parametrize(("user", "folder"), [(0, "/run"), (1000, "/scratch/alice/onecc/run")])
+def test_where_that_is_which_is_gone_with_a_boot(monkeypatch, user, folder):
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    assert runtime.run_dir("/scratch/alice/onecc") == folder
+    assert Processes("/scratch/alice/onecc/processes").run == folder + "/onecc-processes"
+
+
+def test_what_was_noted_before_a_boot_is_none_of_ours(node):
+    """Numbers and ticks of an earlier boot may be those of a stranger now."""
+    node.spec("sleep", "1000")
+    node.start(NAME)
+    state = json.loads(pathlib.Path(node.state_file(NAME)).read_text())
+    other = dict(state, boot="00000000-0000-0000-0000-000000000000")
+    pathlib.Path(node.state_file(NAME)).write_text(json.dumps(other))
+    found = node.get(NAME)
+    assert (found.status, found.exit_code) == ("exited", 137)
+    assert node.keeper(NAME) is None
+    pathlib.Path(node.state_file(NAME)).write_text(json.dumps(state))
+    assert node.get(NAME).running
 
 
 def test_environment_limits_and_capabilities(node, until):

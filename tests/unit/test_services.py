@@ -489,8 +489,21 @@ def test_logs_for_the_diagnosis(node):
     assert not [name for name in collection.files if name in evidence.OF_SYSTEMD]
 
 
+@pytest.mark.parametrize(
+    ("booted", "user", "kind"),
+    [("", 0, services.Systemd), ("", 1000, services.Supervisord), ("none", 0, services.Supervisord)],
+)
+def test_systemd_is_for_root(monkeypatch, tmp_path, booted, user, kind):
+    monkeypatch.setattr(services, "BOOTED", str(tmp_path / booted))
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    assert type(services.open_services(run, "/none")) is kind
+    # It would refuse to start with a user that is not its own.
+    assert ("user=root" in services.settings("/a", "/b", "/c").splitlines()) is (user == 0)
+
+
 def test_systemd_is_asked_for_both(monkeypatch, tmp_path):
     monkeypatch.setattr(services, "BOOTED", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     asked = []
 
     def systemctl(argv, check_rc=False):

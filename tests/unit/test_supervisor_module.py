@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import types
 
@@ -41,6 +42,7 @@ def node(tmp_path, monkeypatch, capsys):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(folders["bin"]), prepend=":")
     monkeypatch.setattr(services, "BOOTED", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(services, "UNITS", str(folders["units"]))
     monkeypatch.setattr(entry, "run_dir", lambda _state_dir: str(folders["volatile"]))
 

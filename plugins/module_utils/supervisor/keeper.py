@@ -27,7 +27,7 @@ import subprocess
 import sys
 import time
 
-from .processes import MARKER, kill_all, members, read_stat, remove_shared, shared_files, write_json
+from .processes import MARKER, boot, kill_all, members, read_stat, remove_shared, shared_files, write_json
 
 # prctl(2)
 PR_SET_PDEATHSIG, PR_CAPBSET_READ, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 23, 24, 36, 38
@@ -162,6 +162,7 @@ class Keeper:
             "id": hashlib.sha256(text).hexdigest(),
             "status": "running",
             "start": marker,
+            "boot": boot(),
             "keeper": os.getpid(),
             "keeper_ticks": read_stat(os.getpid())[2],
             "exit_code": 0,

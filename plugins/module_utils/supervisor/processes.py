@@ -32,6 +32,8 @@ STARTING, KILLING = 20, 20
 # Seconds between two looks while something is awaited.
 LOOK = 0.05
 ENDED = "ZX"
+# Keys of a state: the number of a process, and when it was started.
+ITSELF, KEEPER = ("pid", "ticks"), ("keeper", "keeper_ticks")
 
 
 def read_json(path):
@@ -58,6 +60,22 @@ def read_stat(pid):
     except OSError:
         return None
     return fields[0], int(fields[1]), int(fields[19])
+
+
+def boot():
+    """What tells one boot of the node from another."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as stream:
+        return stream.read().strip()
+
+
+def lives(state, who):
+    """Whether the process that a state tells of is alive, or its keeper.
+
+    :param who: ITSELF or KEEPER
+    """
+    pid, ticks = who
+    # Ticks begin anew with each boot, and what a user's programs have noted outlives it.
+    return state.get("boot", boot()) == boot() and is_alive(state[pid], state[ticks])
 
 
 def is_alive(pid, ticks):
@@ -193,7 +211,7 @@ class Processes:
         # What runs by an earlier file is none of this one's starts.
         if state is None or state["id"] != ident:
             return Container(ident, "created", "", 0)
-        if state["status"] == "running" and not is_alive(state["keeper"], state["keeper_ticks"]):
+        if state["status"] == "running" and not lives(state, KEEPER):
             # Whoever was to note how it ended was killed, and the process with it.
             state = dict(state, status="exited", exit_code=128 + signal.SIGKILL)
         return Container(ident, state["status"], state["started_at"], state["exit_code"])
@@ -207,7 +225,7 @@ class Processes:
     def keeper(self, name):
         """The number of the living keeper, None if there is none."""
         state = read_json(self.state_file(name))
-        return state["keeper"] if state and is_alive(state["keeper"], state["keeper_ticks"]) else None
+        return state["keeper"] if state and lives(state, KEEPER) else None
 
     def start(self, name):
         found = self.get(name)
@@ -242,11 +260,11 @@ class Processes:
     def stop(self, name, seconds):
         """Asks the process to end, and ends it and all that it has started after so many seconds; with 0 unasked."""
         state = read_json(self.state_file(name))
-        if seconds and state and state["status"] == "running" and is_alive(state["pid"], state["ticks"]):
+        if seconds and state and state["status"] == "running" and lives(state, ITSELF):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(state["pid"], signal.SIGTERM)
             end = time.monotonic() + seconds
-            while time.monotonic() < end and is_alive(state["pid"], state["ticks"]):
+            while time.monotonic() < end and lives(state, ITSELF):
                 time.sleep(LOOK)
         self.end(name, "stop")
 
