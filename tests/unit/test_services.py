@@ -496,7 +496,7 @@ def test_logs_for_the_diagnosis(node):
 def test_systemd_is_for_root(monkeypatch, tmp_path, booted, user, kind):
     monkeypatch.setattr(services, "BOOTED", str(tmp_path / booted))
     monkeypatch.setattr(os, "geteuid", lambda: user)
-    assert type(services.open_services(run, "/none")) is kind
+    assert isinstance(services.open_services(run, "/none"), kind)
     # It would refuse to start with a user that is not its own.
     assert ("user=root" in services.settings("/a", "/b", "/c").splitlines()) is (user == 0)
 
