@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import re
@@ -158,6 +159,13 @@ def read_runtime(state_dir):
     return settings.get("runtime", "docker")
 
 
+# What a deployment makes in that folder.
+STATE_ENTRIES = [
+    "tmp", "cache", "secrets", "download", "image", "processes", "services", "endpoint", "endpoint-cache", "run",
+    "tools-*", "supervisor-*", "deployed.json*", "firewall.nft*",
+]  # fmt: skip
+
+
 def read_state(path):
     """The folder of what the collection keeps on the node: whether it is ours or can be made, and for us alone.
 
@@ -173,11 +181,12 @@ def read_state(path):
     if near != path:
         return dict(told, usable=os.path.isdir(near) and os.access(near, os.W_OK | os.X_OK))
     # A link may be an administrator's.
-    status, ours = os.stat(path), (0, os.geteuid())
-    usable = os.path.isdir(path) and status.st_uid == os.geteuid() and os.lstat(path).st_uid in ours
+    status, user = os.stat(path), os.geteuid()
+    usable = os.path.isdir(path) and status.st_uid == user and os.lstat(path).st_uid in (0, user)
     entries = set(os.listdir(path)) if usable else set()
-    # The first folders that are made have names that others use, too.
-    foreign = bool(entries - {"tmp", "cache"}) and "secrets" not in entries
+    # Whatever a deployment or a teardown that was cut off has left is ours.
+    others = [name for name in entries if not any(fnmatch.fnmatch(name, ours) for ours in STATE_ENTRIES)]
+    foreign = bool(others) and "secrets" not in entries
     return dict(told, usable=usable, private=not status.st_mode & 0o077, foreign=foreign)
 
 

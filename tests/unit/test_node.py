@@ -574,6 +574,10 @@ def run_module(capsys, **params):
         ([], {"exists": False, "usable": True, "private": True, "foreign": False}),
         (["state/"], {"exists": True, "usable": True, "private": False, "foreign": False}),
         (["state/tmp/", "state/cache/"], {"exists": True, "usable": True, "private": False, "foreign": False}),
+        (
+            ["state/tools-0123456789ab/", "state/supervisor-ray.pyz"],
+            {"exists": True, "usable": True, "private": False, "foreign": False},
+        ),
         (["state/tmp/", "state/thesis/"], {"exists": True, "usable": True, "private": False, "foreign": True}),
         (["state/secrets/", "state/thesis/"], {"exists": True, "usable": True, "private": False, "foreign": False}),
         (["state"], {"exists": True, "usable": False, "private": False, "foreign": False}),

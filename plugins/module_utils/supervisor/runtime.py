@@ -42,7 +42,7 @@ def run_dir(state_dir):
     """Where that lies which is gone with a boot: the system's own folder, which is root's, or one in the state folder.
 
     Others have nothing on a node's disk that is emptied by a boot and by nothing else. What is left of an earlier boot
-    there is known by when its processes were started.
+    there is told by the boot's id.
 
     :param state_dir: what the collection keeps on the node
     """
