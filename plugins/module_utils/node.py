@@ -88,14 +88,15 @@ def read_engine(run):
     engine = {"version": "", "error": "", "root": ENGINE_ROOT, "runtimes": [], "gpu_hook": False, "containers": {}}
     if not shutil.which("docker"):
         return dict(engine, error="the command docker is not there")
-    status, output, errors = run(ENGINE_COMMAND)
-    if status != 0:
-        return dict(engine, error=first_line(errors))
-    info = json.loads(run(ENGINE_INFO_COMMAND, check_rc=True)[1])
+    status, output, _errors = run(ENGINE_INFO_COMMAND)
+    info = json.loads(output) if status == 0 else {}
+    # An engine that does not answer has no version, and some releases of the command call that a success.
+    if not info.get("ServerVersion"):
+        return dict(engine, error=first_line(run(ENGINE_COMMAND)[2]))
     own = [line.split() for line in run(OWN_COMMAND, check_rc=True)[1].splitlines()]
     return dict(
         engine,
-        version=output.strip(),
+        version=info["ServerVersion"],
         root=info["DockerRootDir"],
         runtimes=sorted(info.get("Runtimes") or {}),
         # What --gpus needs; a runtime of that name need not be set up for it.

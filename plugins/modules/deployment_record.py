@@ -26,7 +26,9 @@ options:
     type: dict
     default: {}
   state_dir:
-    description: The folder on the node that holds what was deployed, and the record C(deployed.json).
+    description:
+      - The folder on the node that holds what was deployed, and the record C(deployed.json).
+      - Without it nothing was deployed, and nothing is noted.
     type: path
     default: /var/lib/onecc
 attributes:
@@ -71,6 +73,9 @@ def main():
         supports_check_mode=True,
     )
     params = module.params
+    file = os.path.join(params["state_dir"], record.NAME)
+    if not os.path.isdir(params["state_dir"]):
+        module.exit_json(changed=False, file=file)
     told = record.read(params["state_dir"])
     running = node.read_engine(module.run_command)["containers"] | node.running_processes(params["state_dir"])
     manager = services.open_services(module.run_command, params["state_dir"])
@@ -79,7 +84,7 @@ def main():
     # An unchanged one is written again, too: from now on it is valid for as long as a new one.
     if not module.check_mode:
         record.write(params["state_dir"], params["wish"], params["notes"], seen)
-    module.exit_json(changed=changed, file=os.path.join(params["state_dir"], record.NAME))
+    module.exit_json(changed=changed, file=file)
 
 
 if __name__ == "__main__":

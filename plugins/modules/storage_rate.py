@@ -10,7 +10,7 @@ module: storage_rate
 short_description: Measures how fast a node reads from shared storage
 version_added: 0.1.0
 description:
-  - Reads for some seconds past the node's page cache, from weights if there are any, else from a file of up to
+  - Reads for a while past the node's page cache, from weights if there are any, else from a file of up to
     256 MiB that it makes for this and removes.
   - On all nodes at once it measures what a node gets while all load their weights.
   - The storage's own cache may help with a file just made.
@@ -29,7 +29,7 @@ options:
   seconds:
     description: How long to read, and at most to write.
     type: float
-    default: 2
+    default: 1
 """
 
 EXAMPLES = r"""
@@ -62,7 +62,7 @@ def main():
         argument_spec={
             "path": {"type": "path", "required": True},
             "model": {"type": "path"},
-            "seconds": {"type": "float", "default": 2},
+            "seconds": {"type": "float", "default": 1},
         },
         supports_check_mode=True,
     )

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What an experienced person types who brings up the same service by hand, nodes side by side where that can be.
 # On each node /root/by-hand has what that person would have prepared: the files of the state folder (secrets, rules of
-# the firewall, configuration of nginx, lock file), and the docker commands of the containers.
+# the firewall, configuration of nginx), the lock file of the tools, and the docker commands of the containers.
 # Usage: by_hand.sh SSH_CONFIG GPUS MODEL QUESTION HEAD [WORKER...]
 set -euo pipefail
 config=$1 gpus=$2 model=$3 question=$4 head=$5
@@ -22,7 +22,7 @@ echo "tools and firewall"
 together 'mkdir -p /var/lib/onecc && cp -a /root/by-hand/state/. /var/lib/onecc/
   mkdir -p -m 1777 /var/lib/onecc/tmp && chmod 1777 /var/lib/onecc/tmp
   python3 -m venv /var/lib/onecc/tools
-  /var/lib/onecc/tools/bin/pip install --quiet --require-hashes --no-deps -r /var/lib/onecc/tools-requirements.txt
+  /var/lib/onecc/tools/bin/pip install --quiet --require-hashes --no-deps -r /root/by-hand/tools-requirements.txt
   nft --file /var/lib/onecc/firewall.nft' "${nodes[@]}"
 
 echo "network between the nodes"

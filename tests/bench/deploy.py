@@ -35,7 +35,8 @@ ROUNDS = 3
 PREPARED = "/root/by-hand"
 STATE_DIR = "/var/lib/onecc"
 # What a person would have written beforehand; the rest comes into being when it runs.
-FILES = "secrets endpoint firewall.nft tools-requirements.txt cache/ray_non_carry_over_env_vars.json"
+FILES = "secrets endpoint firewall.nft cache/ray_non_carry_over_env_vars.json"
+TOOLS = ROOT / "roles/env_setup/files/tools-requirements.txt"
 # Nodes that have no engine and no Ray need no image of several gigabytes either.
 LIGHT = {"cluster_image": "198.18.0.3:5000/onecc-lab/base:bookworm"}
 LIGHT_TAGS = ["--skip-tags", "ray,serve,fabric"]
@@ -98,6 +99,7 @@ def prepare(lab):
         # Its configuration keeps it in the foreground.
         scripts["nginx"] = "nohup nginx -c %s/endpoint/nginx.conf >/dev/null 2>&1 </dev/null &" % STATE_DIR
         scripts["hub"] = "export HF_HOME=/home/ubuntu/shared/.cache/huggingface HF_ENDPOINT=%s" % ENDPOINT
+        scripts["tools-requirements.txt"] = TOOLS.read_text()
         for name, text in scripts.items():
             words = ["ssh", "-F", str(STATE / "ssh_config"), node, "sudo tee %s/%s >/dev/null" % (PREPARED, name)]
             subprocess.run(words, input=text + "\n", text=True, check=True, timeout=60)

@@ -138,6 +138,18 @@ def test_folder_that_is_not_shared_is_refused(lab):
     assert not play.changed()
 
 
+def test_phases_before_the_whole(lab):
+    """What is left out is no reason to do the rest again."""
+    words = ("deploy", "--skip-tags", "ray,serve,fabric")
+    play = lab.play(*words)
+    assert play.rc == 0, play.why
+    assert set(play.changed()) == set(lab.nodes)
+    play = lab.play(*words)
+    assert play.rc == 0, play.why
+    assert not play.changed(), play.text
+    assert "Load the rules" not in play.text
+
+
 def test_deploy(lab):
     play = lab.play("deploy")
     assert play.rc == 0, play.why
@@ -187,6 +199,15 @@ def test_what_was_changed_by_hand_is_put_right(lab):
     assert set(play.changed()) == {"node00"}
     assert lab.on("node00", "cat %s" % name) == content
     assert lab.all_containers() == before
+
+
+def test_phases_leave_the_record_of_the_whole(lab):
+    record = "cat /var/lib/onecc/deployed.json"
+    before = lab.on("node00", record)
+    play = lab.play("deploy", "--skip-tags", "ray,serve")
+    assert play.rc == 0, play.why
+    assert not play.changed(), play.text
+    assert lab.on("node00", record) == before
 
 
 def test_check_mode_on_a_running_cluster(lab):

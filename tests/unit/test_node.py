@@ -182,6 +182,12 @@ OWN = "%s onecc-ray\n%s onecc-vllm" % (RAY, VLLM)
         pytest.param({"other": ""}, "the command docker is not there", id="no-command"),
         pytest.param({"docker": "echo >&2; echo '%s' >&2; exit 1" % NO_DAEMON}, NO_DAEMON, id="no-daemon"),
         pytest.param({"docker": "exit 1"}, "", id="nothing-said"),
+        # The command of Docker 20.10 tells of it and calls that a success.
+        pytest.param(
+            {"docker": "[ $1 = info ] && echo '{\"ServerErrors\":[]}' || { echo '%s' >&2; false; }" % NO_DAEMON},
+            NO_DAEMON,
+            id="no-daemon-by-info",
+        ),
     ],
 )
 def test_read_engine_that_does_not_answer(commands, scripts, error):

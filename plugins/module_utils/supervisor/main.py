@@ -14,12 +14,10 @@ import json
 import os
 import sys
 
-from .engine import Engine
 from .processes import execute
-from .ray_node import RayNode
 from .runtime import run_dir
 
-PROGRAMS = {"ray": RayNode, "engine": Engine}
+PROGRAMS = ("ray", "engine")
 
 
 def digest_file(program, state_dir):
@@ -30,6 +28,17 @@ def digest_file(program, state_dir):
 def digest(program, settings):
     """Of the contents of both files."""
     return hashlib.sha256(program + b"\0" + settings).hexdigest()
+
+
+def load(program):
+    """The class of a program. The other is not read: the engine's brings the API's client, which takes its time."""
+    if program == "ray":
+        from .ray_node import RayNode
+
+        return RayNode
+    from .engine import Engine
+
+    return Engine
 
 
 def main():
@@ -44,7 +53,7 @@ def main():
         program = stream.read()
     with open(options.settings, "rb") as stream:
         settings = stream.read()
-    running = PROGRAMS[options.program](json.loads(settings))
+    running = load(options.program)(json.loads(settings))
     noted = digest_file(options.program, os.path.dirname(os.path.abspath(options.settings)))
     os.makedirs(os.path.dirname(noted), mode=0o700, exist_ok=True)
     with open(noted, "w", encoding="ascii") as stream:
