@@ -55,3 +55,11 @@ def judge(status):
     if count >= FAILED_STARTS or (count and last == USAGE):
         return "%d %s that failed: %s" % (count, "start" if count == 1 else "starts", last)
     return ""
+
+
+def words_of(status):
+    """What the program tells, in a few words.
+
+    :param status: what the program tells
+    """
+    return status.get("loading") or status["reason"] or "completions are answered"

@@ -89,6 +89,7 @@ from ansible_collections.onecc.vllm.plugins.module_utils.supervisor import (
     engine,
     engine_rules,
     keeper,
+    loading,
     probe,
     processes,
     ray_node,
@@ -103,8 +104,8 @@ from ansible_collections.onecc.vllm.plugins.module_utils.zipapp import pack, rea
 
 # All that the programs consist of. Ansible brings to the node what is imported here.
 MODULES = [
-    errors, ray_state, supervisor, base, containers, engine, engine_rules, entry, keeper, probe, processes, ray_node,
-    ray_rules, runtime,
+    errors, ray_state, supervisor, base, containers, engine, engine_rules, entry, keeper, loading, probe, processes,
+    ray_node, ray_rules, runtime,
 ]  # fmt: skip
 
 

@@ -151,10 +151,13 @@ def test_phases_before_the_whole(lab):
 
 
 def test_deploy(lab):
-    play = lab.play("deploy")
+    play = lab.play("deploy", vllm_serve_progress="lines")
     assert play.rc == 0, play.why
     lab.note("deploy_s", round(play.seconds, 1))
     assert set(play.changed()) == set(lab.nodes)
+    # Its start takes longer than the five seconds between two lines.
+    assert "  Ray starts the engine's ranks" in play.text
+    assert "  completions are answered" in play.text
     assert "is served at %s" % lab.endpoint in play.text
     assert "Gloo over 2 ranks" in play.text
     lab.expect_planned()

@@ -19,6 +19,7 @@ from ansible_collections.onecc.vllm.plugins.module_utils import evidence, hf_cac
 from ansible_collections.onecc.vllm.plugins.module_utils.ray_state import VIEWS
 from ansible_collections.onecc.vllm.plugins.modules import (
     diagnosis,
+    engine_progress,
     evidence_collect,
     hf_model_info,
     hf_progress,
@@ -358,3 +359,18 @@ def test_diagnosis(run_module, fetched, tmp_path):
 def test_diagnosis_of_what_is_no_archive(run_module, tmp_path):
     (tmp_path / "node00.tar.gz").write_text("nothing")
     assert "an archive of evidence" in run_module(diagnosis, folder=str(tmp_path), nodes=["node00"])["msg"]
+
+
+# The start of an engine
+
+
+def test_engine_progress(replay, run_module, nobody):
+    told = {"ready": False, "phase": "starting", "reason": "x", "for_s": 1, "failed_starts": 0, "failures": []}
+    for changes, words, over in [({}, "x", False), ({"ready": True, "reason": ""}, "completions are answered", True)]:
+        body = json.dumps({**told, **changes}).encode()
+        url = replay({"/status": (200, "application/json", body)}).url + "/status"
+        seen = run_module(engine_progress, url=url, wait=30 if over else 0.6)
+        assert (seen["words"], seen["over"], seen["timeout"]) == (words, over, 3600)
+        assert (seen["waited_s"] >= 0.6) == (not over)
+    seen = run_module(engine_progress, url=nobody)
+    assert (seen["words"], seen["over"]) == ("", False)

@@ -290,6 +290,31 @@ def test_log_is_bounded(node, until):
     assert all(os.path.getsize(os.path.join(node.specs, name)) < 20000 + 10 * keeper.LONGEST for name in names)
 
 
+def test_what_was_printed_since_a_start(node, until):
+    """A bar that is kept up to date is one line with others in it."""
+    node.spec("sh", "-c", "printf ' 0%%\\r50%%\\n'; echo $$")
+    texts = []
+    for _start in range(2):
+        node.start(NAME)
+        until(lambda: not node.get(NAME).running)
+        texts.append(node.printed(NAME, node.get(NAME).started_at))
+    assert [text.count(" 0%\r50%\n") for text in texts] == [1, 1], texts
+    assert node.log().count("50%") == 2
+    os.unlink(os.path.join(node.specs, NAME + ".log"))
+    with pytest.raises(runtime.EngineError, match="log: "):
+        node.printed(NAME, "2026")
+
+
+def test_a_long_log_is_read_from_its_end(node, until):
+    node.spec("sh", "-c", "seq 20000", log_size=10000000)
+    node.start(NAME)
+    until(lambda: not node.get(NAME).running)
+    told = node.printed(NAME, node.get(NAME).started_at)
+    assert told.endswith(" 20000")
+    assert 0.9 * processes.TAIL < len(told) < processes.TAIL
+    assert re.match(r"\d{4}-\S+Z \d+\n", told)
+
+
 def test_a_copied_environment_leaves_the_marker(node, until):
     """vLLM's driver copies its environment to ranks, by os.environ: others see what a process was started with."""
     script = "import os, time; os.environ['%s'] = 'other:1'; print('ready', flush=True); time.sleep(1000)" % (

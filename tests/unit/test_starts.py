@@ -51,3 +51,18 @@ def test_a_program_that_is_not_there(monkeypatch):
     assert watched.why_hopeless() == ""
     now = 31.0
     assert watched.why_hopeless().startswith("nothing looks after the engine (http://127.0.0.2:1/status: ")
+
+
+@pytest.mark.parametrize(
+    ("reason", "loading", "words"),
+    [
+        ("waiting for node01", "", "waiting for node01"),
+        ("the engine starts, an answer is awaited", "compiling", "compiling"),
+        ("", "", "completions are answered"),
+    ],
+)
+def test_words(reason, loading, words):
+    assert starts.words_of({"reason": reason, "loading": loading}) == words
+    if not loading:
+        # The program of an earlier release.
+        assert starts.words_of({"reason": reason}) == words

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import calendar
 import http.server
 import json
 import os
@@ -30,14 +31,19 @@ GCS = "/opt/vllm/lib/python3.11/site-packages/ray/core/src/ray/gcs/gcs_server --
 RANK = "ray::RayWorkerProc.run"
 
 
+def started(number):
+    """The time of a start, as Docker writes it."""
+    return "2026-11-29T00:00:%02d.524160819Z" % number
+
+
 class Docker:
     """Containers by name, and what was asked for. A start counts up the time of the start."""
 
     def __init__(self):
-        self.states, self.processes, self.log, self.starts = {}, {}, [], 0
+        self.states, self.processes, self.printed, self.log, self.starts = {}, {}, {}, [], 0
 
     def put(self, name, status, code=0):
-        self.states[name] = {"Status": status, "StartedAt": "start %d" % self.starts, "ExitCode": code}
+        self.states[name] = {"Status": status, "StartedAt": started(self.starts), "ExitCode": code}
 
     def answer(self, method, path):
         """Status and body, as of the Engine API 1.41 (Docker 20.10)."""
@@ -47,10 +53,16 @@ class Docker:
         if name not in self.states:
             return 404, {"message": "No such container: %s" % name}
         if verb == "json":
-            return 200, {"Id": name, "Name": "/" + name, "State": self.states[name]}
+            return 200, {"Id": name, "Name": "/" + name, "State": self.states[name], "Config": {"Tty": False}}
         if verb == "top":
             rows = [[str(pid), "Ss", command] for command, pid in self.processes.get(name, []) if is_there(pid)]
             return 200, {"Titles": ["PID", "STAT", "COMMAND"], "Processes": rows or None}
+        if verb == "logs":
+            # Those of a start are asked for. Each piece has a head: the stream that it is of, and its length.
+            begin = calendar.timegm(time.strptime(self.states[name]["StartedAt"][:19], "%Y-%m-%dT%H:%M:%S"))
+            assert query == "stderr=1&stdout=1&timestamps=0&follow=0&tail=100&since=%s" % float(begin)
+            text = self.printed[name].encode()
+            return 200, b"\1\0\0\0" + len(text).to_bytes(4, "big") + text
         if verb == "wait":
             return 200, {"StatusCode": self.states[name]["ExitCode"]}
         self.log.append((verb, name, query or ""))
@@ -74,7 +86,7 @@ def docker(serve, monkeypatch, tmp_path):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             status, body = there.answer(self.command, self.path)
-            data = b"" if body is None else json.dumps(body).encode()
+            data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
@@ -140,10 +152,12 @@ def test_containers(docker):
     docker.processes["one"] = [("sleep 1", 2**30), ("ray::IDLE", 2**30 + 1)]
     found = containers.Containers()
     assert found.get("none") is None
-    assert found.get("one") == containers.Container("one", "running", "start 0", 0)
+    assert found.get("one") == containers.Container("one", "running", started(0), 0)
     assert found.processes("one") == [("S", "sleep 1", 2**30), ("S", "ray::IDLE", 2**30 + 1)]
     docker.processes["one"] = []
     assert found.processes("one") == []
+    docker.printed["one"] = "Grüße\n"
+    assert found.printed("one", started(0)) == "Grüße\n"
     found.stop("one", 3)
     found.start("one")
     found.stop("one", 0)
@@ -221,13 +235,13 @@ def test_head(docker, head, tmp_path, until, lines, raylet):
     assert lines() == ["start: it does not run"]
     docker.processes[ray_node.NAME] = [(GCS, 2**30), (RAYLET, raylet)]
     until(lambda: head.asked.answer)
-    (tmp_path / "onecc-demands.json").write_text(json.dumps({WORKER: "start 0"}))
+    (tmp_path / "onecc-demands.json").write_text(json.dumps({WORKER: started(0)}))
     head.step()
     status, told = head.report("/")
     assert (status, told["ray"], told["ranks"], told["storage"], told["reason"]) == (200, "running", 0, "", "")
-    assert (told["incarnation"], told["started_at"]) == ("start 1", "start 1")
+    assert (told["incarnation"], told["started_at"]) == (started(1), started(1))
     assert [node["address"] for node in told["nodes"]] == ["198.18.0.10", "198.18.0.11"]
-    assert (told["demands"], told["members"]) == ({WORKER: "start 0"}, [HEAD, WORKER])
+    assert (told["demands"], told["members"]) == ({WORKER: started(0)}, [HEAD, WORKER])
     # Not one of Ray's own nodes: it waits for longer than a look before it does anything.
     assert head.unlisted_since is not None
     head.stop()
@@ -304,14 +318,14 @@ def test_worker(docker, worker, tmp_path, until, lines):
     docker.put(ray_node.NAME, "exited", 1)
     program.step()
     memory = tmp_path / "onecc-ray.json"
-    assert json.loads(memory.read_text()) == {"start 1": "a"}
+    assert json.loads(memory.read_text()) == {started(1): "a"}
     docker.processes[ray_node.NAME] = [(RAYLET, 2**30), (RANK, 2**30 + 1)]
     program.step()
     assert base.read("http://%s:%d/" % (WORKER, told.port))["ranks"] == 1
     told.body = {**told.body, "incarnation": "b"}
     until(lambda: program.asked.answer["incarnation"] == "b")
     program.step()
-    assert json.loads(memory.read_text()) == {"start 2": "b"}
+    assert json.loads(memory.read_text()) == {started(2): "b"}
     # One that does not know this Ray is not told good-bye.
     assert docker.log[1:] == [("kill", ray_node.NAME, ""), ("start", ray_node.NAME, "")]
     docker.processes[ray_node.NAME] = []
@@ -332,7 +346,7 @@ def test_worker_whose_raylet_is_demanded_back(docker, worker, until, lines, rayl
     program, told = worker
     docker.put(ray_node.NAME, "running")
     docker.processes[ray_node.NAME] = [(RAYLET, raylet)]
-    told.body = {**told.body, "demands": {WORKER: "start 0"}}
+    told.body = {**told.body, "demands": {WORKER: started(0)}}
     until(lambda: program.asked.answer["demands"])
     program.step()
     assert docker.log == [("stop", ray_node.NAME, "t=3"), ("start", ray_node.NAME, "")]
@@ -345,8 +359,8 @@ def test_worker_that_was_started_beside_its_ray(docker, worker, tmp_path):
     docker.processes[ray_node.NAME] = [(RAYLET, 2**30)]
     worker[0].step()
     assert docker.log == []
-    assert json.loads((tmp_path / "onecc-ray.json").read_text()) == {"start 0": "a"}
-    assert worker[0].remember() == {"start 0": "a"}
+    assert json.loads((tmp_path / "onecc-ray.json").read_text()) == {started(0): "a"}
+    assert worker[0].remember() == {started(0): "a"}
 
 
 def test_worker_whose_head_has_no_program(worker, until):
@@ -485,13 +499,20 @@ def test_engine(docker, supervised, model, until, lines, tmp_path):
     until(lambda: program.nodes[HEAD].answer["ray"] == "running")
     program.step()
     assert docker.log == [("start", engine.NAME, "")]
+    assert program.report("/status")[1]["loading"] == ""
+    docker.printed[engine.NAME] = (
+        "Loading safetensors checkpoint shards:  20% Completed | 1/5 [00:00<00:01,  3.68it/s]\n"
+    )
+    program.loading.interval = 0.1
+    program.step()
+    until(lambda: program.report("/status")[1]["loading"] == "loading the weights: 20 % (1 of 5)")
     model.start()
     program.step()
     until(lambda: program.probe.verdict.answered)
     program.step()
     status, report = program.report("/")
     assert (status, report["ready"], report["phase"], report["model"]) == (200, True, "serving", "smol")
-    assert report["last_answer_s"] >= 0
+    assert (report["last_answer_s"] >= 0, report["loading"]) == (True, "")
     assert program.report("/else")[0] == 404
     docker.put(engine.NAME, "exited", 139)
     program.step()

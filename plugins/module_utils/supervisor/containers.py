@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 
 ERRORS: tuple[type[Exception], ...] = ()
@@ -20,6 +21,8 @@ from .runtime import Container, EngineError
 
 # Seconds for one answer of the engine.
 TIMEOUT = 20
+# How much of what a container prints is looked at.
+LINES = 100
 # What the engine answers to whoever would end a container that does not run.
 CONFLICT = 409
 
@@ -50,6 +53,12 @@ class Containers:
         """State (a letter, as ps has it), command line and number (on the host) of the container's processes."""
         answer = self.call(name, "top", ps_args="-eo pid,stat,args")
         return [(row[1][:1], " ".join(row[2:]), int(row[0])) for row in answer["Processes"] or []]
+
+    def printed(self, name, started_at):
+        """The last lines of what the container has printed since a start, whose time is as the engine writes it."""
+        moment = datetime.datetime.strptime(started_at[:19], "%Y-%m-%dT%H:%M:%S")
+        since = moment.replace(tzinfo=datetime.timezone.utc).timestamp()
+        return self.call(name, "logs", since=since, tail=LINES).decode("utf-8", "replace")
 
     def start(self, name):
         self.call(name, "start")

@@ -13,7 +13,8 @@ import time
 
 from ..ray_state import missing
 from .base import Poll, Program, Status, clock_time, read, say
-from .engine_rules import CLEARING, Group, View
+from .engine_rules import CLEARING, STARTING, Group, View
+from .loading import words_of
 from .probe import GIVEN_UP, Probe
 from .ray_node import DEMANDS
 from .runtime import EngineError, open_runtime, run_dir
@@ -110,7 +111,16 @@ class Engine(Program):
             node["address"]: Poll(lambda url="http://%s:%d/" % (node["address"], settings["node_port"]): read(url), 1)
             for node in settings["expected"]
         }
+        # The client of a runtime is for one thread.
+        self.log = open_runtime(settings)
+        self.loading = Poll(self.look_at_log, 2)
         Status(settings["address"], settings["port"], self.report)
+
+    def look_at_log(self):
+        """How far the start of the engine is."""
+        if self.group.phase != STARTING or not self.started_at:
+            return ""
+        return words_of(self.log.printed(NAME, self.started_at))
 
     def report(self, path):
         """What load balancers and people are told."""
@@ -120,6 +130,7 @@ class Engine(Program):
             "ready": group.ready,
             "phase": group.phase,
             "reason": group.reason,
+            "loading": (self.loading.answer or "") if group.phase == STARTING else "",
             "for_s": round(time.monotonic() - group.since, 1),
             "model": self.settings["model"],
             "lacks": self.lacks,

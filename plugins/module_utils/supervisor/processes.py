@@ -31,6 +31,8 @@ MARKER = "ONECC_PROCESS"
 STARTING, KILLING = 20, 20
 # Seconds between two looks while something is awaited.
 LOOK = 0.05
+# How much of what a process prints is looked at, in bytes.
+TAIL = 1 << 15
 ENDED = "ZX"
 # Keys of a state: the number of a process, and when it was started.
 ITSELF, KEEPER = ("pid", "ticks"), ("keeper", "keeper_ticks")
@@ -221,6 +223,19 @@ class Processes:
         keeper = self.keeper(name)
         found = members(name + ":", keeper, marked=keeper is None)
         return [(state, command_of(pid), pid) for pid, state in found.items()]
+
+    def printed(self, name, started_at):
+        """The last lines of what the process has printed since a start, each with its time before it."""
+        spec = read_json(self.spec_file(name))
+        try:
+            with open(spec["log"], "rb") as stream:
+                begin = max(0, os.fstat(stream.fileno()).st_size - TAIL)
+                stream.seek(begin)
+                lines = stream.read().decode("utf-8", "replace").split("\n")
+        except (OSError, TypeError) as error:
+            raise EngineError("log: %s" % error) from error
+        # The first one may be cut off. Times are written alike, so that they sort as text.
+        return "\n".join(line for line in lines[1 if begin else 0 :] if line >= started_at)
 
     def keeper(self, name):
         """The number of the living keeper, None if there is none."""

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What Ray and the engine run in: containers of the Docker Engine, or processes of the node.
 
-Both know a long-lived process by its name, onecc-ray or onecc-vllm, and have four methods: get, processes, start and
-stop. What the process consists of the deployment has written down before: it has made a container and not started it,
-or written a file, see the module process_spec.
+Both know a long-lived process by its name, onecc-ray or onecc-vllm, and have five methods: get, processes, printed,
+start and stop. What the process consists of the deployment has written down before: it has made a container and not
+started it, or written a file, see the module process_spec.
 """
 
 from __future__ import annotations
