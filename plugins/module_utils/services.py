@@ -388,10 +388,13 @@ class Supervisord:
 
     def start(self, name):
         self.load()
-        self.attempt("startProcess", name, expected=("ALREADY_STARTED",))
-        if is_once(read(self.section_file(name))):
+        once = is_once(read(self.section_file(name)))
+        # What runs once may have ended before supervisord answers, which calls it an error; its end is told below.
+        ended = ("SPAWN_ERROR", "ABNORMAL_TERMINATION") if once else ()
+        self.attempt("startProcess", name, expected=("ALREADY_STARTED", *ended))
+        if once:
             info, ready, _waited = wait_until(lambda: self.info(name), has_ended, ONCE, 0.1)
-            if not ready or info["exitstatus"]:
+            if not ready or info["statename"] != "EXITED" or info["exitstatus"]:
                 self.fail("to have %s run" % name, (read(self.log_file(name)) or "").strip()[-500:] or "no end of it")
 
     def stop(self, name):
