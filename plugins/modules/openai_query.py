@@ -85,6 +85,10 @@ options:
       - Only the lack of an answer is waited out; an answer that O(expect) does not fit fails at once.
     type: int
     default: 0
+  waited:
+    description: Seconds for which somebody has waited before. An error adds them to O(wait_timeout).
+    type: int
+    default: 0
   watch_url:
     description:
       - Where the program that looks after the engine tells its state. The wait ends early, as a failure,
@@ -254,6 +258,7 @@ def main():
             "expect": {"type": "str"},
             "request_timeout": {"type": "int", "default": 60},
             "wait_timeout": {"type": "int", "default": 0},
+            "waited": {"type": "int", "default": 0},
             "watch_url": {"type": "str"},
         },
         mutually_exclusive=[("question", "messages"), ("api_key", "api_key_file")],
@@ -296,7 +301,9 @@ def main():
     if "no_answer" in seen:
         wrong = OneccError(
             params["base_url"],
-            "an answer within %d s" % params["wait_timeout"] if not over else "a service that keeps running",
+            "a service that keeps running"
+            if over
+            else "an answer within %d s" % (params["wait_timeout"] + params["waited"]),
             seen["no_answer"] if not over else seen["hopeless"],
             "See the log of the service.",
         )

@@ -148,6 +148,11 @@ def test_phases_before_the_whole(lab):
     assert play.rc == 0, play.why
     assert not play.changed(), play.text
     assert "Load the rules" not in play.text
+    # The record holds neither image nor tools.
+    lab.on("node01", "rm /var/lib/onecc/tools-*/complete")
+    play = lab.play(*words)
+    assert play.rc == 0, play.why
+    assert set(play.changed()) == {"node01"}
 
 
 def test_deploy(lab):

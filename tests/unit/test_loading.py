@@ -39,6 +39,11 @@ ON_GPUS = [
         "Capturing CUDA graphs (decode, FULL):   0%|          | 0/35 [00:00<?, ?it/s]",
         "capturing CUDA graphs: 0 % (0 of 35)",
     ),
+    # Where the log is not UTF-8.
+    (
+        "Capturing CUDA graphs (decode, FULL):  40%|####1     | 14/35 [00:00<00:00, 15.87it/s]",
+        "capturing CUDA graphs: 40 % (14 of 35)",
+    ),
 ]
 
 

@@ -279,6 +279,7 @@ def test_question(query, tmp_path, stream):
         pytest.param(200, {"api_key_file": "/nowhere/key"}, "The API key cannot be read", id="key"),
         pytest.param(401, {}, "found another answer (Error code: 401", id="refused"),
         pytest.param(503, {}, "expected an answer within 0 s", id="starting"),
+        pytest.param(503, {"waited": 900}, "expected an answer within 900 s", id="starting-for-long"),
     ],
 )
 def test_answers_that_will_not_do(query, status, params, text):

@@ -188,6 +188,8 @@ class Engine(Program):
             self.containers.stop(NAME, AT_ONCE)
         elif action == "start":
             make_room(self.settings["socket"])
+            # What is printed until it runs is of the start before.
+            self.started_at = None
             self.containers.start(NAME)
 
     def demand(self, demands, left):

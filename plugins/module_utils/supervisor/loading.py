@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 # tqdm's bar, with a bar or, in vLLM's own format for weights, without one.
-BAR = r"[^|:]*:\s+(\d+)%(?: Completed )?\|(?:[^|\d]*\|)?\s*(\d+)/(\d+)"
+BAR = r"[^|:]*:\s+(\d+)%(?: Completed )?\|(?:[^|]*\|)?\s*(\d+)/(\d+)"
 # What a line says of the start, as vLLM 0.24 and 0.32 print it: model_loader/weight_utils.py, default_loader.py,
 # v1/worker/gpu_model_runner.py, compilation/backends.py, v1/core/kv_cache_utils.py, v1/engine/core.py,
 # entrypoints/openai/api_server.py. Uvicorn prints the last one.

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the onecc.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Long-lived processes of this node without a container engine: the same four methods as containers.py.
+"""Long-lived processes of this node without a container engine: the same methods as containers.py.
 
 A file NAME.json says what to run, see keeper.py. Each has a small parent of its own, that keeper, as a container has
 its shim: it lives on when the program that started it ends, and notes in a folder that is empty after a boot how the
