@@ -9,6 +9,7 @@ import shutil
 import pytest
 
 from lab import SHARED, Lab, make
+from lab_hub import ACCOUNTS
 
 # Each goes on where the one before it stopped.
 ORDER = [
@@ -33,6 +34,8 @@ def lab(tmp_path_factory):
 
     With LAB_KEEP set, the lab that is there is taken as it is and left: for work on a single test.
     """
+    # Left by a run that was cut off.
+    ACCOUNTS.unlink(missing_ok=True)
     if os.environ.get("LAB_KEEP"):
         yield Lab(int(os.environ.get("LAB_NODES", "2")), tmp_path_factory.mktemp("runner"))
         return

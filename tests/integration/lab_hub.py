@@ -16,6 +16,8 @@ import time
 from lab import STATE
 
 CACHE = pathlib.Path(os.environ.get("LAB_CACHE") or pathlib.Path.home() / ".cache/onecc-vllm-lab")
+# All tokens that the hub knows. Without it every token is good.
+ACCOUNTS = CACHE / "models/.accounts"
 CONTROL = STATE / "hub/control.json"
 ENDPOINT = "http://198.18.0.2"
 

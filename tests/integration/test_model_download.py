@@ -18,7 +18,7 @@ import time
 import pytest
 
 from lab import MODEL, ROOT, SHARED, wait_for
-from lab_hub import CACHE, ENDPOINT, Hub, model, on_disk, spread
+from lab_hub import ACCOUNTS, CACHE, ENDPOINT, Hub, model, on_disk, spread
 
 REPO = "lab/spread"
 GATED = "lab/gated"
@@ -34,11 +34,10 @@ MEGA = 1_000_000
 @pytest.fixture(scope="module")
 def models():
     """What the hub has for these tests."""
-    accounts = CACHE / "models/.accounts"
     with model(REPO, SIZES), model(GATED, {"config.json": 500, "model.safetensors": MEGA}, {".gated": MEMBER}):
-        accounts.write_text("%s\n%s\n" % (MEMBER, STRANGER))
+        ACCOUNTS.write_text("%s\n%s\n" % (MEMBER, STRANGER))
         yield
-        accounts.unlink()
+        ACCOUNTS.unlink()
 
 
 @pytest.fixture
