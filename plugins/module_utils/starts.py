@@ -9,6 +9,7 @@ import time
 
 from .supervisor.base import read
 from .supervisor.engine_rules import WAITING
+from .supervisor.loading import AWAITED, SET_UP
 
 # An engine that failed twice may be riding out a fault; a third time it is failing.
 FAILED_STARTS = 3
@@ -55,6 +56,14 @@ def judge(status):
     if count >= FAILED_STARTS or (count and last == USAGE):
         return "%d %s that failed: %s" % (count, "start" if count == 1 else "starts", last)
     return ""
+
+
+def is_near(status):
+    """Whether it answers, or is about to.
+
+    :param status: what the program tells
+    """
+    return status["ready"] or status.get("loading") in (SET_UP, AWAITED)
 
 
 def words_of(status):

@@ -10,8 +10,9 @@ module: engine_progress
 short_description: Shows how far the start of an engine is
 version_added: 0.1.0
 description:
-  - Shows what the engine waits for, how much of the weights it has loaded, and what it does then, until it answers or
-    there is no hope of that. Reads what the program that looks after the engine tells, which reads it from vLLM's log.
+  - Shows what the engine waits for, how much of the weights it has loaded, and what it does then, until it is about to
+    answer or there is no hope of that. Reads what the program that looks after the engine tells, which reads it from
+    vLLM's log.
   - Does not judge. Whether the engine answers is for M(onecc.vllm.openai_query) to say.
 extends_documentation_fragment:
   - onecc.vllm.read_only
@@ -58,7 +59,7 @@ words:
   type: str
   sample: "loading the weights: 40 % (12 of 30)"
 over:
-  description: Whether it answers, or will not by itself.
+  description: Whether it answers, is about to, or will not by itself.
   returned: success
   type: bool
   sample: true
@@ -76,7 +77,7 @@ waited_s:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.onecc.vllm.plugins.module_utils.starts import judge, words_of
+from ansible_collections.onecc.vllm.plugins.module_utils.starts import is_near, judge, words_of
 from ansible_collections.onecc.vllm.plugins.module_utils.supervisor.base import read
 from ansible_collections.onecc.vllm.plugins.module_utils.waiter import wait_until
 
@@ -90,7 +91,7 @@ def look(url):
 
 
 def is_over(status):
-    return status is not None and (status["ready"] or bool(judge(status)))
+    return status is not None and (is_near(status) or bool(judge(status)))
 
 
 def main():

@@ -18,6 +18,12 @@ together() {
   for pid in "${pids[@]}"; do wait "$pid"; done
 }
 
+echo "shared storage"
+together 'file=$(mktemp -p /home/ubuntu/shared)
+  timeout 1 dd if=/dev/urandom of="$file" bs=8M count=32 status=none || sync "$file"
+  timeout 1 dd if="$file" of=/dev/null bs=8M iflag=direct status=none || true
+  rm "$file"' "${nodes[@]}"
+
 echo "tools and firewall"
 together 'mkdir -p /var/lib/onecc && cp -a /root/by-hand/state/. /var/lib/onecc/
   mkdir -p -m 1777 /var/lib/onecc/tmp && chmod 1777 /var/lib/onecc/tmp

@@ -38,6 +38,22 @@ def test_what_is_missing(seconds, why):
     assert starts.judge(status) == why
 
 
+@pytest.mark.parametrize(
+    ("ready", "loading", "near"),
+    [
+        (False, "", False),
+        (False, "loading the weights: 40 % (12 of 30)", False),
+        (False, "Ray starts the engine's ranks", False),
+        (False, "the engine is set up, its API starts", True),
+        (False, "the first completion is awaited", True),
+        (True, "", True),
+    ],
+)
+def test_near(ready, loading, near):
+    """Seconds from an answer there is nothing to show any more."""
+    assert starts.is_near({"ready": ready, "loading": loading}) is near
+
+
 def test_nothing_to_watch():
     assert starts.Starts(None).why_hopeless() == ""
 

@@ -155,6 +155,26 @@ def test_what_a_node_does(view, action, reason):
     assert ray_rules.decide(ray_rules.View(**view)) == (action, reason)
 
 
+LIVING, OTHER = {"address": "a", "state": "ALIVE"}, {"address": "b", "state": "ALIVE"}
+
+
+@pytest.mark.parametrize(
+    ("is_head", "told", "seconds"),
+    [
+        (True, None, 0.5),
+        (True, [LIVING], 0.5),
+        (True, [LIVING, {**OTHER, "state": "DEAD"}], 0.5),
+        (True, [LIVING, {**OTHER, "state": "DEAD"}, OTHER], 2),
+        (False, None, 0.5),
+        (False, {"incarnation": ""}, 0.5),
+        (False, UP, 1),
+    ],
+)
+def test_pause(is_head, told, seconds):
+    """Who waits for somebody asks more often."""
+    assert ray_rules.pause(["a", "b"], is_head, told) == seconds
+
+
 RUNNING = Container("1", "running", "s", 0)
 ENDED = Container("1", "exited", "s", 137)
 NEW = Container("2", "created", "", 0)

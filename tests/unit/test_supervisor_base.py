@@ -101,7 +101,7 @@ def test_what_is_no_status_is_refused(replay):
 )
 def test_poll(until, error, why):
     """What an answer leaves behind, or the lack of one; it is asked again whatever happened."""
-    count = []
+    count, told = [], []
 
     def ask():
         count.append(1)
@@ -109,8 +109,9 @@ def test_poll(until, error, why):
             raise error
         return {"up": True}
 
-    poll = base.Poll(ask, 0.01)
+    poll = base.Poll(ask, lambda answer: told.append(answer) or 0.01)
     until(lambda: len(count) > 2)
+    assert told[0] == (None if error else {"up": True})
     assert (poll.answer, poll.why) == (None if error else {"up": True}, why)
     assert 0 <= poll.age < base.OLD
 
@@ -120,7 +121,7 @@ def test_poll_that_hangs(until):
     answers = iter([{"up": True}])
     here, there = socket.socketpair()
     with here, there:
-        poll = base.Poll(lambda: next(answers, None) or here.recv(1), 0)
+        poll = base.Poll(lambda: next(answers, None) or here.recv(1), lambda _told: 0)
         assert until(lambda: poll.answer) == {"up": True}
         poll.asked -= base.OLD
         assert (poll.told, poll.answer) == ({"up": True}, None)

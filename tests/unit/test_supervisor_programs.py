@@ -305,6 +305,7 @@ def worker(docker, serve, tmp_path, until):
             "port": told.port,
             "ray_port": ray.getsockname()[1],
             "storage": str(tmp_path / "storage"),
+            "members": [HEAD, WORKER],
             "state_dir": str(tmp_path),
         }
         program = ray_node.RayNode(settings)
@@ -503,7 +504,7 @@ def test_engine(docker, supervised, model, until, lines, tmp_path):
     docker.printed[engine.NAME] = (
         "Loading safetensors checkpoint shards:  20% Completed | 1/5 [00:00<00:01,  3.68it/s]\n"
     )
-    program.loading.interval = 0.1
+    program.loading.pause = lambda _told: 0.1
     program.step()
     until(lambda: program.report("/status")[1]["loading"] == "loading the weights: 20 % (1 of 5)")
     model.start()

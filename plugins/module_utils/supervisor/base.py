@@ -142,11 +142,11 @@ class Poll:
     """Asks again and again in a thread of its own, so that what hangs holds up nobody.
 
     :param ask: function without arguments
-    :param interval: seconds between an answer and the next question
+    :param pause: function from an answer, None if there was none, to the seconds until the next question
     """
 
-    def __init__(self, ask, interval):
-        self.ask, self.interval = ask, interval
+    def __init__(self, ask, pause):
+        self.ask, self.pause = ask, pause
         self.told, self.why, self.asked = None, "it was not asked yet", time.monotonic()
         threading.Thread(target=self.loop, daemon=True).start()
 
@@ -158,7 +158,7 @@ class Poll:
             except Exception as error:
                 told, why = None, str(error) or type(error).__name__
             self.told, self.why, self.asked = told, why, time.monotonic()
-            time.sleep(self.interval)
+            time.sleep(self.pause(told))
 
     @property
     def answer(self):

@@ -24,6 +24,8 @@ NAME = "onecc-vllm"
 # 200 and the finish_reason "abort" (vLLM, v1/engine/core.py, _handle_shutdown), which many a client takes for whole.
 # Whoever waits for an answer from a killed one gets an error, and asks again.
 AT_ONCE = 0
+# Seconds between two questions to a node, while the cluster lacks something and else.
+OFTEN, SELDOM = 0.3, 1
 
 
 def gone(expected, head):
@@ -108,13 +110,18 @@ class Engine(Program):
         self.started_at = None
         self.lacks, self.said = [], ""
         self.nodes = {
-            node["address"]: Poll(lambda url="http://%s:%d/" % (node["address"], settings["node_port"]): read(url), 1)
+            node["address"]: Poll(
+                lambda url="http://%s:%d/" % (node["address"], settings["node_port"]): read(url), self.pause
+            )
             for node in settings["expected"]
         }
         # The client of a runtime is for one thread.
         self.log = open_runtime(settings)
-        self.loading = Poll(self.look_at_log, 2)
+        self.loading = Poll(self.look_at_log, lambda _told: 1)
         Status(settings["address"], settings["port"], self.report)
+
+    def pause(self, _told):
+        return OFTEN if self.lacks else SELDOM
 
     def look_at_log(self):
         """How far the start of the engine is."""

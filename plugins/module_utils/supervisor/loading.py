@@ -9,6 +9,8 @@ import re
 
 # tqdm's bar, with a bar or, in vLLM's own format for weights, without one.
 BAR = r"[^|:]*:\s+(\d+)%(?: Completed )?\|(?:[^|]*\|)?\s*(\d+)/(\d+)"
+# What comes after these takes seconds.
+SET_UP, AWAITED = "the engine is set up, its API starts", "the first completion is awaited"
 # What a line says of the start, as vLLM 0.24 and 0.32 print it: model_loader/weight_utils.py, default_loader.py,
 # v1/worker/gpu_model_runner.py, compilation/backends.py, v1/core/kv_cache_utils.py, v1/engine/core.py,
 # entrypoints/openai/api_server.py. Uvicorn prints the last one.
@@ -19,10 +21,10 @@ STEPS = [
     (re.compile(r"Loading weights took (\d+)[.\d]* seconds"), "a rank has loaded its weights, in %s s"),
     (re.compile("for vLLM's torch.compile|Dynamo bytecode transform|Compiling a graph"), "compiling"),
     (re.compile(r"KV cache size: ([\d,]+) tokens"), "there is room for %s tokens"),
-    (re.compile("init engine .* took "), "the engine is set up, its API starts"),
+    (re.compile("init engine .* took "), SET_UP),
     (re.compile("Initializing a V1 LLM engine"), "Ray starts the engine's ranks"),
     (re.compile("vLLM API server|non-default args"), "vLLM starts"),
-    (re.compile("Application startup complete"), "the first completion is awaited"),
+    (re.compile("Application startup complete"), AWAITED),
 ]
 
 

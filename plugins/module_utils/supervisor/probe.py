@@ -6,16 +6,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import pwd
 import re
 import threading
 import time
-
-# Where Ansible looks at this file, but does not run it, it may be missing.
-with contextlib.suppress(ImportError):
-    import httpx2
-    import openai
 
 # A long prompt is worked on for a while without a token for anybody: then the engine is busy, not dead. These count
 # the steps of the engine and the tokens it has read and written; while a long prompt is read in pieces they stand
@@ -115,15 +111,26 @@ class Probe:
         self.settings = settings
         self.verdict = Verdict(settings["probe_timeout"])
         self.running = False
-        self.http = httpx2.Client(transport=httpx2.HTTPTransport(uds=settings["socket"]))
-        self.client = openai.OpenAI(
-            base_url=BASE + "/v1", api_key="none", http_client=self.http, timeout=GIVEN_UP, max_retries=0
-        )
         # Answers to questions of an earlier start do not count.
         self.number = 0
         self.lock = threading.Lock()
         threading.Thread(target=self.loop, daemon=True).start()
         threading.Thread(target=self.watch, daemon=True).start()
+
+    # What they need takes a second to be imported. The program is up before that, and the engine after it.
+    @functools.cached_property
+    def http(self):
+        import httpx2
+
+        return httpx2.Client(transport=httpx2.HTTPTransport(uds=self.settings["socket"]))
+
+    @functools.cached_property
+    def client(self):
+        import openai
+
+        return openai.OpenAI(
+            base_url=BASE + "/v1", api_key="none", http_client=self.http, timeout=GIVEN_UP, max_retries=0
+        )
 
     def begin(self):
         """The engine is started."""
@@ -152,6 +159,8 @@ class Probe:
         return self.settings["probe_interval"] if self.verdict.answered and not self.verdict.errors else 1
 
     def ask(self, number):
+        import openai
+
         with self.lock:
             if number == self.number:
                 self.verdict.asks(time.monotonic())

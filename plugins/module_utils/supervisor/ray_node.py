@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -58,9 +59,10 @@ class RayNode(Program):
         self.action, self.reason = "", "the supervisor has just started"
         self.joined = self.remember()
         self.unplaced: list[str] = []
-        self.storage = Poll(self.look_at_storage, 3)
+        self.storage = Poll(self.look_at_storage, lambda _told: 3)
         # The head asks its Ray for the nodes, the others ask the head.
-        self.asked = Poll(self.ask_ray, 2) if self.is_head else Poll(self.ask_head, 1)
+        pause = functools.partial(ray_rules.pause, settings["members"], self.is_head)
+        self.asked = Poll(self.ask_ray if self.is_head else self.ask_head, pause)
         Status(settings["address"], settings["port"], self.report)
 
     # What is seen
@@ -195,6 +197,8 @@ class RayNode(Program):
         if reason and reason != self.said:
             say("%s: %s" % (action, reason))
         self.said = self.reason = reason
+        # Others wait while there is no Ray here, or none that can be joined.
+        self.interval = ray_rules.OFTEN if action != "nothing" or (self.is_head and not self.incarnation) else 1
 
     def act(self, view, action, reason):
         if action in ("start", "restart"):

@@ -29,6 +29,10 @@ RANK = re.compile(r"ray::(?!IDLE)\w*Worker|VLLM::Worker")
 NOT_ALIVE = "TtZX"
 
 
+# Seconds between two questions while something is to come.
+OFTEN = 0.5
+
+
 @dataclasses.dataclass
 class View:
     """What is known of a node's Ray at one moment. Seconds are of an arbitrary clock.
@@ -116,6 +120,19 @@ def decide_start(view):
     if view.ended_for < delay:
         return "wait", "Ray ended %d times in a row, the next start is %d s after that" % (view.failures, delay)
     return "start", "it ended with status %d" % view.exit_code if view.status == "exited" else "it does not run"
+
+
+def pause(members, is_head, told):
+    """Seconds until the head asks its Ray for the nodes again, and the others ask the head.
+
+    :param members: addresses of all nodes
+    :param is_head: whether this is the head
+    :param told: the last answer, None if there was none
+    """
+    if is_head:
+        living = {node["address"] for node in told or [] if node["state"] == "ALIVE"}
+        return 2 if living.issuperset(members) else OFTEN
+    return 1 if (told or {}).get("incarnation") else OFTEN
 
 
 def lacking(processes, is_head):
