@@ -6,6 +6,8 @@
 import json
 import tarfile
 
+import pytest
+
 SECRET = "hf_onecclabmarker0123456789abcdefgh"
 
 
@@ -71,19 +73,18 @@ def test_the_next_deploy_mends_it(lab):
     assert play.rc == 0, play.why
 
 
-def test_a_node_whose_ray_is_gone(lab, tmp_path):
+@pytest.fixture
+def without_ray(lab):
+    """One node's Ray is away."""
     lab.on("node01", "systemctl stop onecc-ray")
-    try:
-        play, result, _texts = diagnose(lab, tmp_path)
-    finally:
-        lab.on("node01", "systemctl start onecc-ray")
+    yield
+    lab.on("node01", "systemctl start onecc-ray")
+
+
+def test_a_node_whose_ray_is_gone_and_the_node_as_well(lab, tmp_path, without_ray):
+    play, result, _texts = diagnose(lab, tmp_path)
     assert play.rc == 0, play.why
     assert (result["first"]["id"], result["first"]["node"]) == ("node-lost", "node01"), play.text
-
-
-def test_a_node_that_is_gone(lab, tmp_path):
-    # Back from the test before this one.
-    assert lab.ask_until(240).choices[0].finish_reason == "stop"
     with lab.cut_off("node01"):
         play, result, _texts = diagnose(lab, tmp_path)
         status = lab.play("status")
@@ -92,5 +93,8 @@ def test_a_node_that_is_gone(lab, tmp_path):
     assert "node01  worker               unknown: the node does not answer" in status.text, status.text
     assert "state     waiting: waiting for node01 (198.18.0.11): it does not answer" in status.text
     assert "missing   node01 (198.18.0.11): it does not answer" in status.text
-    # Nobody has to do anything.
+
+
+def test_both_are_back(lab):
+    """Nobody has to do anything."""
     assert lab.ask_until(240).choices[0].finish_reason == "stop"

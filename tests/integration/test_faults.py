@@ -15,7 +15,6 @@ from scene import Scene
 def scene(lab):
     with Scene(lab, seeds=1) as scene:
         scene.calibrate()
-        lab.note("plain_start_s", scene.plain_start())
         yield scene
 
 

@@ -75,18 +75,18 @@ def test_ports_that_an_outsider_can_reach(lab):
 
 # Posts a job that would leave a file; prints the status of each address, or the kind of error.
 POST = """
-import json, sys, urllib.error, urllib.request
-told = {}
-for url in sys.argv[2:]:
+import concurrent.futures, json, sys, urllib.error, urllib.request
+def post(url):
     body = json.dumps({"entrypoint": "touch /tmp/" + sys.argv[1]}).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:
-        told[url] = urllib.request.urlopen(request, timeout=5).status
+        return urllib.request.urlopen(request, timeout=5).status
     except urllib.error.HTTPError as error:
-        told[url] = error.code
+        return error.code
     except OSError as error:
-        told[url] = 0
-print(json.dumps(told))
+        return 0
+with concurrent.futures.ThreadPoolExecutor() as pool:
+    print(json.dumps(dict(zip(sys.argv[2:], pool.map(post, sys.argv[2:])))))
 """
 
 
@@ -113,37 +113,58 @@ def test_jobs_without_a_token(lab):
     assert places(lab, marker) == ["", ""]
 
 
-@pytest.mark.parametrize("address", ["198.18.0.10:6379", "ray://198.18.0.10:10001"])
-def test_a_driver_without_a_token(lab, address):
+DRIVERS = ["198.18.0.10:6379", "ray://198.18.0.10:10001"]
+TOKENS = [None, "wrong"]
+
+
+def drive(lab, address):
+    """A driver without a token: how it ended, what it said, and where its task has left a file."""
     marker = "onecc-driver-%s" % secrets.token_hex(8)
     program = (
         "import pathlib, ray\nray.init(address='%s')\n"
         "ray.get(ray.remote(lambda: pathlib.Path('/tmp/%s').touch()).remote())\nprint('it ran')" % (address, marker)
     )
-    argv = ["python3", "-c", program]
-    status, text = run_in_image(lab, "node01", "try-driver", argv, {"RAY_AUTH_MODE": "disabled"}, 180)
-    assert status != 0, text
-    assert "it ran" not in text
-    assert places(lab, marker) == ["", ""]
+    name = "try-driver-%d" % DRIVERS.index(address)
+    told = run_in_image(lab, "node01", name, ["python3", "-c", program], {"RAY_AUTH_MODE": "disabled"}, 180)
+    return (*told, places(lab, marker))
 
 
-def expect_refused(lab, token):
-    """A worker with another token than the cluster's, while the service goes on."""
+def join(lab, token):
+    """A worker with another token than the cluster's: how it ended, what it said, and after how many seconds."""
     argv = ["ray", "start", "--address=198.18.0.10:6379", "--temp-dir=/root/try", "--num-gpus=1", "--block"]
     env = {"RAY_AUTH_MODE": "token", **({"RAY_AUTH_TOKEN": token} if token else {})}
-    with asking(lab):
-        start = time.monotonic()
-        status, text = run_in_image(lab, "node01", "try-worker", argv, env, 90)
-        seconds = time.monotonic() - start
+    start = time.monotonic()
+    told = run_in_image(lab, "node01", "try-worker", argv, env, 90)
+    return (*told, time.monotonic() - start)
+
+
+@pytest.fixture(scope="module")
+def strangers(lab):
+    """What came of all who have no token: mostly they wait, and do so side by side, while the service goes on."""
+    with asking(lab), concurrent.futures.ThreadPoolExecutor() as pool:
+        drivers = pool.map(lambda address: drive(lab, address), DRIVERS)
+        workers = pool.submit(lambda: [join(lab, token) for token in TOKENS])
+        return {**dict(zip(DRIVERS, drivers, strict=True)), **dict(zip(TOKENS, workers.result(), strict=True))}
+
+
+@pytest.mark.parametrize("address", DRIVERS)
+def test_a_driver_without_a_token(strangers, address):
+    status, text, left = strangers[address]
+    assert status != 0, text
+    assert "it ran" not in text
+    assert left == ["", ""]
+
+
+def expect_refused(lab, status, text, seconds):
     assert status != 0, text
     assert seconds < 60, text
     assert any(word in text.lower() for word in REFUSALS), text
     assert lab.ray_status().count("\n 1 node_") == 2
 
 
-@pytest.mark.parametrize("token", [None, "wrong"], ids=["none", "wrong"])
-def test_a_worker_with_another_token(lab, token):
-    expect_refused(lab, token)
+@pytest.mark.parametrize("token", TOKENS, ids=["none", "wrong"])
+def test_a_worker_with_another_token(lab, strangers, token):
+    expect_refused(lab, *strangers[token])
 
 
 def test_rotation(lab):
@@ -158,7 +179,9 @@ def test_rotation(lab):
     headers = {"Authorization": "Bearer %s" % key}
     assert requests.get("%s/models" % lab.endpoint, headers=headers, timeout=10).status_code == 401
     assert lab.ask().choices[0].finish_reason == "stop"
-    expect_refused(lab, token)
+    with asking(lab):
+        told = join(lab, token)
+    expect_refused(lab, *told)
 
 
 # Prints for each port of an address, without and with the certificate of the node it runs on, what the handshake says.
