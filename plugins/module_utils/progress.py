@@ -1,10 +1,15 @@
 # Copyright (c) 2026, the onecc.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far a download is, in words."""
+"""How far a download is, or what else takes long, in words."""
 
 from __future__ import annotations
 
+# What the modules take that show something, see the doc fragment progress.
+OPTIONS = {
+    "wait": {"type": "float", "default": 0},
+    "display": {"type": "str", "choices": ["auto", "lines", "none"], "default": "auto"},
+}
 # Seconds over which a rate is taken.
 WINDOW = 15
 # Seconds after which a node that says nothing new is called silent.
@@ -26,6 +31,57 @@ def clock(seconds):
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return "%d:%02d:%02d" % (hours, minutes, rest) if hours else "%d:%02d" % (minutes, rest)
+
+
+class Gauge:
+    """One amount of bytes that grows.
+
+    :param grown: whether what counts is what it has grown since the first look
+    """
+
+    def __init__(self, grown=False):
+        self.grown, self.before = grown, None
+        self.looks, self.total = [], 0
+        # When it was last seen to be more than before.
+        self.moved = 0.0
+
+    def see(self, went, total, now):
+        """Takes in one look.
+
+        :param went: bytes so far
+        :param total: bytes that there will be, 0 if that is not known
+        :param now: time in seconds
+        """
+        if self.before is None:
+            self.before = went if self.grown else 0
+        # At its end a reader has closed what it read.
+        last = self.looks[-1][1] if self.looks else -1
+        most = max(went - self.before, last)
+        if most > last:
+            self.moved = now
+        self.looks.append((now, most))
+        self.total = total or self.total
+        while len(self.looks) > 2 and now - self.looks[1][0] >= WINDOW:
+            self.looks.pop(0)
+
+    def line(self):
+        """How much, of how much, how fast."""
+        (then, before), (now, went) = self.looks[0], self.looks[-1]
+        rate = (went - before) / (now - then) if now > then else 0.0
+        if not self.total:
+            return "%s so far  %s/s" % (human(went), human(rate))
+        share = min(99, 100 * went // self.total)
+        left = clock((self.total - went) / rate) + " left" if rate > 0 and went < self.total else "waiting"
+        return "%2d %%  %s of %s  %s/s  %s" % (share, human(went), human(self.total), human(rate), left)
+
+    def summary(self, seconds):
+        """The last line.
+
+        :param seconds: for which it was watched
+        """
+        went = self.looks[-1][1]
+        size = " for %s, %s/s" % (human(went), human(went / max(seconds, 0.001))) if went else ""
+        return "took %s%s" % (clock(seconds), size)
 
 
 class Watch:

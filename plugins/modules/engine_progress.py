@@ -15,6 +15,7 @@ description:
     vLLM's log.
   - Does not judge. Whether the engine answers is for M(onecc.vllm.openai_query) to say.
 extends_documentation_fragment:
+  - onecc.vllm.progress
   - onecc.vllm.read_only
 author:
   - The onecc.vllm authors (@onecc)
@@ -27,20 +28,6 @@ options:
     description: Seconds after which nothing is shown any more.
     type: int
     default: 3600
-  wait:
-    description:
-      - Seconds to look for an end before telling how far it is.
-      - Set by the action plugin, which looks again and again.
-    type: float
-    default: 0
-  display:
-    description:
-      - V(auto) keeps one line up to date on a terminal, and elsewhere, as in CI, writes a line every minute and
-        one at the end.
-      - V(lines) writes a line every five seconds. V(none) shows nothing.
-    type: str
-    choices: [auto, lines, none]
-    default: auto
 seealso:
   - module: onecc.vllm.openai_query
 """
@@ -77,6 +64,7 @@ waited_s:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.onecc.vllm.plugins.module_utils.progress import OPTIONS
 from ansible_collections.onecc.vllm.plugins.module_utils.starts import is_near, judge, words_of
 from ansible_collections.onecc.vllm.plugins.module_utils.supervisor.base import read
 from ansible_collections.onecc.vllm.plugins.module_utils.waiter import wait_until
@@ -99,8 +87,7 @@ def main():
         argument_spec={
             "url": {"type": "str", "required": True},
             "timeout": {"type": "int", "default": 3600},
-            "wait": {"type": "float", "default": 0},
-            "display": {"type": "str", "choices": ["auto", "lines", "none"], "default": "auto"},
+            **OPTIONS,
         },
         supports_check_mode=True,
     )

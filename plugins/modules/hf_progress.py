@@ -14,6 +14,7 @@ description:
     Reads what the jobs of M(onecc.vllm.hf_download) tell on shared storage, so it runs on one node for all.
   - Does not judge. Whether a share was brought is for O(onecc.vllm.hf_download#module:state=finished) to say.
 extends_documentation_fragment:
+  - onecc.vllm.progress
   - onecc.vllm.hub
   - onecc.vllm.hub.cache
   - onecc.vllm.read_only
@@ -25,20 +26,6 @@ options:
     type: list
     elements: str
     required: true
-  wait:
-    description:
-      - Seconds to look for an end before telling how far it is.
-      - Set by the action plugin, which looks again and again.
-    type: float
-    default: 0
-  display:
-    description:
-      - V(auto) keeps one line up to date on a terminal, and elsewhere, as in CI, writes a line every minute and
-        one at the end.
-      - V(lines) writes a line every five seconds. V(none) shows nothing.
-    type: str
-    choices: [auto, lines, none]
-    default: auto
 seealso:
   - module: onecc.vllm.hf_download
 """
@@ -78,7 +65,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.onecc.vllm.plugins.module_utils.hf_cache import Cache
 from ansible_collections.onecc.vllm.plugins.module_utils.hub import REPO_OPTION
-from ansible_collections.onecc.vllm.plugins.module_utils.progress import OVER
+from ansible_collections.onecc.vllm.plugins.module_utils.progress import OPTIONS, OVER
 from ansible_collections.onecc.vllm.plugins.module_utils.waiter import wait_until
 
 
@@ -100,8 +87,7 @@ def main():
             REPO_OPTION,
             cache_dir={"type": "path", "required": True},
             nodes={"type": "list", "elements": "str", "required": True},
-            wait={"type": "float", "default": 0},
-            display={"type": "str", "choices": ["auto", "lines", "none"], "default": "auto"},
+            **OPTIONS,
         ),
         supports_check_mode=True,
     )

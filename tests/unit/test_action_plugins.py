@@ -173,3 +173,42 @@ def test_the_start_of_an_engine_is_shown(run, engine, display, terminal, told, l
 def test_an_engine_that_takes_too_long_is_not_watched_any_more(run, engine):
     status, text = run(START % {"url": engine([LOADING]), "display": "lines", "timeout": 1}, False)
     assert (status, text.count("loading the weights")) == (0, 0), text
+
+
+IMAGE = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - onecc.vllm.image_progress: {job: %(folder)s/job, doing: %(doing)s, path: %(folder)s/archive, display: %(display)s,
+        timeout: %(timeout)d}
+"""
+
+
+@pytest.mark.parametrize(
+    ("doing", "display", "terminal", "line"),
+    [
+        pytest.param("saving", "lines", False, "\nlocalhost: saving the image  7 B so far", id="lines"),
+        pytest.param("saving", "auto", True, "\rlocalhost: saving the image  7 B so far", id="in-place"),
+        pytest.param("installing", "none", False, "", id="nothing"),
+    ],
+)
+def test_the_work_on_an_image_is_shown(run, tmp_path, doing, display, terminal, line):
+    (tmp_path / "archive").write_text("archive")
+    job = tmp_path / "job"
+
+    def heard(text):
+        if b"so far" in text or display == "none":
+            job.write_text('{"finished": 1}')
+
+    words = {"folder": tmp_path, "doing": doing, "display": display, "timeout": 60}
+    status, text = run(IMAGE % words, terminal, heard)
+    assert status == 0, text
+    assert line in text
+    assert ("localhost: saving the image  took 0:0" in text) == (display != "none")
+    assert " for 7 B, " in text or display == "none"
+
+
+def test_work_on_an_image_that_stands_still_is_not_watched_any_more(run, tmp_path):
+    (tmp_path / "archive").write_text("archive")
+    status, text = run(IMAGE % {"folder": tmp_path, "doing": "loading", "display": "lines", "timeout": 1}, False)
+    assert (status, text.count("loading the image  took 0:0")) == (0, 1), text

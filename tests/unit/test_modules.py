@@ -25,6 +25,7 @@ from ansible_collections.onecc.vllm.plugins.modules import (
     hf_progress,
     hf_snapshot,
     hf_snapshot_info,
+    image_progress,
     model_folder_info,
     openai_query,
     ray_cluster_info,
@@ -375,3 +376,49 @@ def test_engine_progress(replay, run_module, nobody):
         assert (seen["waited_s"] >= 0.6) == (not over)
     seen = run_module(engine_progress, url=nobody)
     assert (seen["words"], seen["over"]) == ("", False)
+
+
+# The work on an image
+
+
+@pytest.mark.parametrize(
+    ("written", "over"),
+    [
+        (None, False),
+        ("", False),
+        ('{"started": 1, "finished": 0, "ansible_job_id": "j1.2"}', False),
+        ('{"changed": true, "finished": 1, "ansible_job_id": "j1.2"}', True),
+        ('{"failed": 1, "finished": true, "msg": "No space left on device"}', True),
+    ],
+)
+def test_image_progress_ends_with_the_task(run_module, tmp_path, written, over):
+    """In time, if it ends while it is watched."""
+    job = tmp_path / "j1.2"
+    if written is not None:
+        job.write_text(written)
+    seen = run_module(image_progress, job=str(job), doing="building", path=str(tmp_path), wait=30 if over else 0.5)
+    assert (seen["over"], seen["total"], seen["timeout"]) == (over, 0, 3600)
+    assert seen["went"] == pytest.approx(shutil.disk_usage(tmp_path).used, rel=0.05)
+    assert (seen["waited_s"] >= 0.5) == (not over)
+
+
+def test_image_progress_of_an_archive(run_module, tmp_path, monkeypatch):
+    """One that is written is as large as it is; one that is read, as far as its reader has come."""
+    archive, tools = tmp_path / "image.tar", tmp_path / "bin"
+    tools.mkdir()
+    docker = tools / "docker"
+    docker.write_text('#!/bin/sh\ntest "$5" = smol && echo 1000 || { echo "No such image: $5" >&2; exit 1; }\n')
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", "%s:%s" % (tools, os.environ["PATH"]))
+    words = {"job": str(tmp_path / "job"), "path": str(archive)}
+    for image, total in [("smol", 1000), ("other", 0), ("", 0)]:
+        seen = run_module(image_progress, doing="saving", image=image, **words)
+        assert (seen["went"], seen["total"]) == (0, total)
+    archive.write_bytes(bytes(600))
+    assert run_module(image_progress, doing="saving", image="smol", **words)["went"] == 600
+    seen = run_module(image_progress, doing="loading", **words)
+    assert (seen["went"], seen["total"]) == (0, 600)
+    with archive.open("rb", buffering=0) as reader:
+        reader.read(250)
+        assert run_module(image_progress, doing="loading", **words)["went"] == 250
+    assert run_module(image_progress, doing="pulling", **{**words, "path": str(tmp_path / "none")})["went"] == 0

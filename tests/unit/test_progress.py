@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.onecc.vllm.plugins.module_utils.progress import SILENCE, WINDOW, Watch, clock, human
+from ansible_collections.onecc.vllm.plugins.module_utils.progress import SILENCE, WINDOW, Gauge, Watch, clock, human
 
 MB, GB = 1_000_000, 1_000_000_000
 START = 1000.0
@@ -58,6 +58,62 @@ def test_human(size, text):
 )
 def test_clock(seconds, text):
     assert clock(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("grown", "looks", "line", "summary"),
+    [
+        pytest.param(False, [(0, 0)], "0 B so far  0 B/s", "took 0:20", id="nothing"),
+        # Of an archive that is written, with the size that it will have.
+        pytest.param(
+            False,
+            [(0, 2 * GB), (500 * MB, 2 * GB), (1 * GB, 2 * GB)],
+            "50 %  1.0 GB of 2.0 GB  100 MB/s  0:10 left",
+            "took 0:20 for 1.0 GB, 50.0 MB/s",
+            id="share",
+        ),
+        # Without progress there is no telling when it ends.
+        pytest.param(
+            False, [(1 * GB, 2 * GB)] * 2, "50 %  1.0 GB of 2.0 GB  0 B/s  waiting", "took 0:20 for 1.0 GB, 50.0 MB/s",
+            id="still",
+        ),
+        # The reader has closed its archive, and what it read is still being unpacked.
+        pytest.param(
+            False, [(0, GB), (GB, GB), (0, GB)], "99 %  1.0 GB of 1.0 GB  100 MB/s  waiting",
+            "took 0:20 for 1.0 GB, 50.0 MB/s", id="closed",
+        ),
+        # An archive may grow larger than the image says.
+        pytest.param(
+            False, [(0, GB), (3 * GB, GB)], "99 %  3.0 GB of 1.0 GB  600 MB/s  waiting",
+            "took 0:20 for 3.0 GB, 150 MB/s", id="larger",
+        ),
+        # What is in use on a file system, others' files as well, which may also go.
+        pytest.param(
+            True, [(70 * GB, 0), (71 * GB, 0), (70.5 * GB, 0)], "1.0 GB so far  100 MB/s",
+            "took 0:20 for 1.0 GB, 50.0 MB/s", id="grown",
+        ),
+    ],
+)  # fmt: skip
+def test_gauge(grown, looks, line, summary):
+    gauge = Gauge(grown)
+    for number, (went, total) in enumerate(looks):
+        gauge.see(went, total, START + 5 * number)
+    assert (gauge.line(), gauge.summary(20)) == (line, summary)
+
+
+def test_gauge_remembers_the_last_move():
+    gauge = Gauge()
+    for now, went, moved in [(0, 0, 0), (5, 7, 5), (10, 7, 5), (15, 3, 5), (20, 8, 20)]:
+        gauge.see(went, 10, now)
+        assert gauge.moved == moved
+
+
+def test_rate_is_a_recent_one():
+    gauge = Gauge()
+    for now in range(0, 101, 5):
+        # Slow for long, then fast.
+        gauge.see(now if now <= 80 else 80 + 1000 * (now - 80), 0, now)
+    assert gauge.line() == "20.1 kB so far  1.0 kB/s"
 
 
 def tell(state="running", fetched=0, total=0, checked=0, check_total=0, beat=None):
