@@ -5,17 +5,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import functools
-
-ERRORS: tuple[type[Exception], ...] = ()
-# Where Ansible looks at this file, but does not run it, they may be missing.
-with contextlib.suppress(ImportError):
-    import docker
-    import requests
-
-    ERRORS = (docker.errors.DockerException, requests.exceptions.RequestException)
 
 from .runtime import Container, EngineError
 
@@ -30,21 +21,34 @@ CONFLICT = 409
 class Containers:
     """The engine's containers by name. Whatever is asked of an engine that does not answer is an EngineError."""
 
+    # It takes a quarter of a second to be imported, and the program is up before that.
+    @functools.cached_property
+    def docker(self):
+        import docker
+
+        return docker
+
+    @functools.cached_property
+    def errors(self):
+        import requests
+
+        return self.docker.errors.DockerException, requests.exceptions.RequestException
+
     @functools.cached_property
     def client(self):
         """It asks the engine for its version, until that has been told."""
         try:
-            return docker.from_env(timeout=TIMEOUT)
-        except ERRORS as error:
+            return self.docker.from_env(timeout=TIMEOUT)
+        except self.errors as error:
             raise EngineError(str(error)) from error
 
     def get(self, name):
         """The container, or None if there is none."""
         try:
             found = self.client.containers.get(name)
-        except docker.errors.NotFound:
+        except self.docker.errors.NotFound:
             return None
-        except ERRORS as error:
+        except self.errors as error:
             raise EngineError(str(error)) from error
         state = found.attrs["State"]
         return Container(found.id, state["Status"], state["StartedAt"], state["ExitCode"])
@@ -75,7 +79,7 @@ class Containers:
     def call(self, name, method, unless=None, **options):
         try:
             return getattr(self.client.containers.get(name), method)(**options)
-        except ERRORS as error:
+        except self.errors as error:
             if unless and getattr(error, "status_code", None) == unless:
                 return None
             raise EngineError("%s: %s" % (method, error)) from error
