@@ -107,10 +107,13 @@ DOING = ("pulling", "building", "saving", "loading", "installing")
 
 
 def is_over(job):
-    """Whether a task in the background has ended: it writes its result in one go, with a mark."""
+    """Whether a task in the background has ended: only until then its file says that it was started.
+
+    As ansible-core has it, modules/async_wrapper.py and modules/async_status.py.
+    """
     try:
         with open(job, encoding="utf-8") as stream:
-            return bool(json.load(stream).get("finished"))
+            return "started" not in json.load(stream)
     # Just being written.
     except (OSError, ValueError):
         return False

@@ -198,7 +198,7 @@ def test_the_work_on_an_image_is_shown(run, tmp_path, doing, display, terminal, 
 
     def heard(text):
         if b"so far" in text or display == "none":
-            job.write_text('{"finished": 1}')
+            job.write_text('{"changed": true}')
 
     words = {"folder": tmp_path, "doing": doing, "display": display, "timeout": 60}
     status, text = run(IMAGE % words, terminal, heard)

@@ -386,9 +386,10 @@ def test_engine_progress(replay, run_module, nobody):
     [
         (None, False),
         ("", False),
-        ('{"started": 1, "finished": 0, "ansible_job_id": "j1.2"}', False),
-        ('{"changed": true, "finished": 1, "ansible_job_id": "j1.2"}', True),
-        ('{"failed": 1, "finished": true, "msg": "No space left on device"}', True),
+        # As async_wrapper.py of ansible-core 2.19 writes them.
+        ('{"started": true, "finished": false, "ansible_job_id": "j688368066015.2921"}', False),
+        ('{"changed": true, "actions": ["Built image onecc/vllm:73432e84e15d from /var/lib/onecc/image"]}', True),
+        ('{"failed": true, "msg": "Error building onecc/vllm - code: 1"}', True),
     ],
 )
 def test_image_progress_ends_with_the_task(run_module, tmp_path, written, over):
