@@ -28,12 +28,14 @@ class ActionModule(ActionBase):
         # Without an archive, what there is adds to what was there.
         gauge = Gauge(doing not in ("saving", "loading"))
         while True:
-            seen = self._execute_module(module_args=dict(self._task.args, wait=line.wait), task_vars=task_vars)
+            # What counts from the first look on is to begin at once.
+            args = dict(self._task.args, wait=line.wait if gauge.looks else 0)
+            seen = self._execute_module(module_args=args, task_vars=task_vars)
             if seen.get("failed") or seen.get("skipped"):
                 return seen
             now = time.monotonic()
             gauge.see(seen["went"], seen["total"], now)
-            if seen["over"] or now - gauge.moved > seen["timeout"]:
+            if seen["over"] or now - gauge.moved > seen["timeout"] or now - start > seen["limit"]:
                 break
             line.show("%s  %s" % (words, gauge.line()), now)
         line.end("%s  %s" % (words, gauge.summary(now - start)))

@@ -63,7 +63,8 @@ def is_near(status):
 
     :param status: what the program tells
     """
-    return status["ready"] or status.get("loading") in (SET_UP, AWAITED)
+    # One that has failed there before may do so again, and load everything anew.
+    return status["ready"] or (status.get("loading") in (SET_UP, AWAITED) and not status["failed_starts"])
 
 
 def words_of(status):

@@ -44,6 +44,10 @@ options:
     description: Seconds without any progress after which it is watched no more.
     type: int
     default: 3600
+  limit:
+    description: Seconds after which it is watched no more, whatever there is to see.
+    type: int
+    default: 86400
 """
 
 EXAMPLES = r"""
@@ -87,6 +91,11 @@ timeout:
   returned: success
   type: int
   sample: 3600
+limit:
+  description: Seconds after which it is watched no more, whatever there is to see.
+  returned: success
+  type: int
+  sample: 86400
 waited_s:
   description: Seconds for which it was watched.
   returned: success
@@ -103,6 +112,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.onecc.vllm.plugins.module_utils.progress import OPTIONS
 from ansible_collections.onecc.vllm.plugins.module_utils.waiter import wait_until
 
+# Where a Docker Engine with the image store of containerd keeps images, whatever its own folder is.
+CONTAINERD = "/var/lib/containerd"
 DOING = ("pulling", "building", "saving", "loading", "installing")
 
 
@@ -141,13 +152,16 @@ def size(path):
         return 0
 
 
-def in_use(path):
-    """Bytes in use on the file system of a folder, 0 if there is none."""
-    try:
-        found = os.statvfs(path)
-    except OSError:
-        return 0
-    return (found.f_blocks - found.f_bfree) * found.f_frsize
+def in_use(*paths):
+    """Bytes in use on the file systems of some folders, those that are there."""
+    used = {}
+    for path in paths:
+        try:
+            found = os.statvfs(path)
+            used[os.stat(path).st_dev] = (found.f_blocks - found.f_bfree) * found.f_frsize
+        except OSError:
+            continue
+    return sum(used.values())
 
 
 def image_size(run_command, image):
@@ -164,6 +178,7 @@ def main():
             "path": {"type": "path", "required": True},
             "image": {"type": "str", "default": ""},
             "timeout": {"type": "int", "default": 3600},
+            "limit": {"type": "int", "default": 86400},
             **OPTIONS,
         },
         supports_check_mode=True,
@@ -171,11 +186,12 @@ def main():
     params = module.params
     _over, over, waited = wait_until(lambda: is_over(params["job"]), bool, params["wait"], 0.2)
     path = params["path"]
+    places = [path] if params["doing"] == "installing" else [path, CONTAINERD]
     went, total = {
         "saving": lambda: (size(path), image_size(module.run_command, params["image"]) if params["image"] else 0),
         "loading": lambda: (position(path), size(path)),
-    }.get(params["doing"], lambda: (in_use(path), 0))()
-    told = {"over": over, "went": went, "total": total, "timeout": params["timeout"]}
+    }.get(params["doing"], lambda: (in_use(*places), 0))()
+    told = {"over": over, "went": went, "total": total, "timeout": params["timeout"], "limit": params["limit"]}
     module.exit_json(changed=False, waited_s=round(waited, 1), **told)
 
 

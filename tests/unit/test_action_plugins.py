@@ -180,7 +180,7 @@ IMAGE = """
   gather_facts: false
   tasks:
     - onecc.vllm.image_progress: {job: %(folder)s/job, doing: %(doing)s, path: %(folder)s/archive, display: %(display)s,
-        timeout: %(timeout)d}
+        timeout: %(timeout)d, limit: %(limit)d}
 """
 
 
@@ -200,7 +200,7 @@ def test_the_work_on_an_image_is_shown(run, tmp_path, doing, display, terminal, 
         if b"so far" in text or display == "none":
             job.write_text('{"changed": true}')
 
-    words = {"folder": tmp_path, "doing": doing, "display": display, "timeout": 60}
+    words = {"folder": tmp_path, "doing": doing, "display": display, "timeout": 60, "limit": 60}
     status, text = run(IMAGE % words, terminal, heard)
     assert status == 0, text
     assert line in text
@@ -208,7 +208,9 @@ def test_the_work_on_an_image_is_shown(run, tmp_path, doing, display, terminal, 
     assert " for 7 B, " in text or display == "none"
 
 
-def test_work_on_an_image_that_stands_still_is_not_watched_any_more(run, tmp_path):
+@pytest.mark.parametrize(("timeout", "limit"), [(1, 60), (60, 1)], ids=["nothing new", "too long"])
+def test_work_on_an_image_that_does_not_end_is_not_watched_any_more(run, tmp_path, timeout, limit):
     (tmp_path / "archive").write_text("archive")
-    status, text = run(IMAGE % {"folder": tmp_path, "doing": "loading", "display": "lines", "timeout": 1}, False)
+    words = {"folder": tmp_path, "doing": "loading", "display": "lines", "timeout": timeout, "limit": limit}
+    status, text = run(IMAGE % words, False)
     assert (status, text.count("loading the image  took 0:0")) == (0, 1), text

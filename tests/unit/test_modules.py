@@ -397,8 +397,8 @@ def test_image_progress_ends_with_the_task(run_module, tmp_path, written, over):
     job = tmp_path / "j1.2"
     if written is not None:
         job.write_text(written)
-    seen = run_module(image_progress, job=str(job), doing="building", path=str(tmp_path), wait=30 if over else 0.5)
-    assert (seen["over"], seen["total"], seen["timeout"]) == (over, 0, 3600)
+    seen = run_module(image_progress, job=str(job), doing="installing", path=str(tmp_path), wait=30 if over else 0.5)
+    assert (seen["over"], seen["total"], seen["timeout"], seen["limit"]) == (over, 0, 3600, 86400)
     assert seen["went"] == pytest.approx(shutil.disk_usage(tmp_path).used, rel=0.05)
     assert (seen["waited_s"] >= 0.5) == (not over)
 
@@ -422,4 +422,14 @@ def test_image_progress_of_an_archive(run_module, tmp_path, monkeypatch):
     with archive.open("rb", buffering=0) as reader:
         reader.read(250)
         assert run_module(image_progress, doing="loading", **words)["went"] == 250
-    assert run_module(image_progress, doing="pulling", **{**words, "path": str(tmp_path / "none")})["went"] == 0
+
+
+def test_image_progress_of_what_is_in_use(run_module, tmp_path, monkeypatch):
+    """Of each file system once, and of those that are there."""
+    words = {"job": str(tmp_path / "job"), "doing": "pulling"}
+    monkeypatch.setattr(image_progress, "CONTAINERD", str(tmp_path / "none"))
+    assert run_module(image_progress, path=str(tmp_path / "none"), **words)["went"] == 0
+    used = shutil.disk_usage(tmp_path).used
+    for engine, containerd in [(tmp_path, "none"), (tmp_path, ""), (tmp_path / "none", "")]:
+        monkeypatch.setattr(image_progress, "CONTAINERD", str(tmp_path / containerd))
+        assert run_module(image_progress, path=str(engine), **words)["went"] == pytest.approx(used, rel=0.05)

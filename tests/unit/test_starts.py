@@ -39,19 +39,21 @@ def test_what_is_missing(seconds, why):
 
 
 @pytest.mark.parametrize(
-    ("ready", "loading", "near"),
+    ("ready", "loading", "failed", "near"),
     [
-        (False, "", False),
-        (False, "loading the weights: 40 % (12 of 30)", False),
-        (False, "Ray starts the engine's ranks", False),
-        (False, "the engine is set up, its API starts", True),
-        (False, "the first completion is awaited", True),
-        (True, "", True),
+        (False, "", 0, False),
+        (False, "loading the weights: 40 % (12 of 30)", 0, False),
+        (False, "Ray starts the engine's ranks", 0, False),
+        (False, "the engine is set up, its API starts", 0, True),
+        (False, "the engine is set up, its API starts", 1, False),
+        (False, "the first completion is awaited", 0, True),
+        (True, "", 0, True),
+        (True, "", 1, True),
     ],
 )
-def test_near(ready, loading, near):
+def test_near(ready, loading, failed, near):
     """Seconds from an answer there is nothing to show any more."""
-    assert starts.is_near({"ready": ready, "loading": loading}) is near
+    assert starts.is_near({"ready": ready, "loading": loading, "failed_starts": failed}) is near
 
 
 def test_nothing_to_watch():

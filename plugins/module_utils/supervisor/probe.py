@@ -159,16 +159,18 @@ class Probe:
         return self.settings["probe_interval"] if self.verdict.answered and not self.verdict.errors else 1
 
     def ask(self, number):
-        import openai
-
         with self.lock:
             if number == self.number:
                 self.verdict.asks(time.monotonic())
+        timeout: tuple[type[Exception], ...] = ()
         try:
+            import openai
+
+            timeout = (openai.APITimeoutError,)
             share(self.settings["socket"], self.settings["socket_user"])
             self.client.completions.create(model=self.settings["model"], prompt="1 2 3", max_tokens=1, temperature=0)
             error = ""
-        except openai.APITimeoutError:
+        except timeout:
             # It was asked for as long as there was progress; that is no error.
             error = None
         except Exception as problem:
