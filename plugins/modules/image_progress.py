@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Shows how much of an image has been pulled, built, saved or loaded by a task with C(async), and how fast, until that
     task has ended.
-  - Does not judge. What the task came to is for M(ansible.builtin.async_status) to say.
+  - Does not judge. What the task came to is for C(ansible.builtin.async_status) to say.
   - An image that is saved or loaded is measured by its archive, so that the share is known; one that is pulled or built
     by what the file system of the container engine has grown, and an environment by that of its own.
 extends_documentation_fragment:
