@@ -88,7 +88,9 @@ def test_a_node_whose_ray_is_gone_and_the_node_as_well(lab, tmp_path, without_ra
     with lab.cut_off("node01"):
         play, result, _texts = diagnose(lab, tmp_path)
         status = lab.play("status")
-    assert (result["first"]["id"], result["first"]["node"]) == ("ssh", "node01"), play.text
+    # Lost to Ray, and that is why.
+    assert (result["first"]["id"], result["first"]["node"]) == ("node-lost", "node01"), play.text
+    assert "Failed to connect to the host via ssh" in result["first"]["evidence"], play.text
     assert "node01 could not be reached" in play.text
     assert "node01  worker               unknown: the node does not answer" in status.text, status.text
     assert "state     waiting: waiting for node01 (198.18.0.11): it does not answer" in status.text
