@@ -17,6 +17,7 @@ from .engine_rules import CLEARING, STARTING, Group, View
 from .loading import words_of
 from .probe import GIVEN_UP, Probe
 from .ray_node import DEMANDS
+from .ray_rules import OFTEN
 from .runtime import EngineError, open_runtime, run_dir
 
 NAME = "onecc-vllm"
@@ -24,8 +25,6 @@ NAME = "onecc-vllm"
 # 200 and the finish_reason "abort" (vLLM, v1/engine/core.py, _handle_shutdown), which many a client takes for whole.
 # Whoever waits for an answer from a killed one gets an error, and asks again.
 AT_ONCE = 0
-# Seconds between two questions to a node, while the cluster lacks something and else.
-OFTEN, SELDOM = 0.3, 1
 
 
 def gone(expected, head):
@@ -121,7 +120,8 @@ class Engine(Program):
         Status(settings["address"], settings["port"], self.report)
 
     def pause(self, _told):
-        return OFTEN if self.lacks else SELDOM
+        """Seconds until a node is asked again: few while the cluster lacks something."""
+        return OFTEN if self.lacks else 1
 
     def look_at_log(self):
         """How far the start of the engine is."""

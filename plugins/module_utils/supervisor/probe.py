@@ -164,6 +164,7 @@ class Probe:
                 self.verdict.asks(time.monotonic())
         timeout: tuple[type[Exception], ...] = ()
         try:
+            # In here: where it is missing, that is why there are no completions.
             import openai
 
             timeout = (openai.APITimeoutError,)

@@ -28,7 +28,6 @@ RANK = re.compile(r"ray::(?!IDLE)\w*Worker|VLLM::Worker")
 # As ps has them: stopped, traced, dead.
 NOT_ALIVE = "TtZX"
 
-
 # Seconds between two questions while something is to come.
 OFTEN = 0.5
 
