@@ -278,11 +278,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.onecc.vllm.plugins.module_utils import gpu, node, record, services
 
 
-def image(name, engine, run):
+def image(name, engine):
     """The image, or the environment in its place."""
     if name.startswith("/"):
         return node.read_environment(name)
-    return node.read_image(run, name if engine["version"] else "")
+    return node.read_image(name if engine["version"] else "")
 
 
 def read(params, run):
@@ -338,7 +338,7 @@ def read(params, run):
         paths={path: os.path.exists(path) for path in params["paths"]},
         services=manager.names(),
         record=read_record(params["state_dir"], manager, engine["containers"]),
-        **image(params["image"] or "", engine, run),
+        **image(params["image"] or "", engine),
     )
 
 

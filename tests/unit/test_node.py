@@ -1,15 +1,20 @@
 # Copyright (c) 2026, the onecc.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What one node has, on output of its own commands."""
+"""What one node has, on output of its own commands and answers of its Docker Engine."""
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import json
 import os
 import pathlib
 import pwd
+import socketserver
 import subprocess
+import threading
+import urllib.parse
 
 import pytest
 import yaml
@@ -171,9 +176,36 @@ NO_ENGINE = {
     "gpu_hook": False,
     "containers": {},
 }
-RAY = "8ab4587f189f8c2f56c38e5b0fdb023efbe0666154feec38f56c655e7ca228e9"
-VLLM = "0f5ed1e5b4d2a40f0d3d4ad4b9c3e8f5c3a4f9b01c7e4b7a2f1d6c8e9a0b1c2d"
-OWN = "%s onecc-ray\n%s onecc-vllm" % (RAY, VLLM)
+RAY = "ce75318fbf48692a69681a0969cc7cf2482005c7b7596e9a0e8ebc077e8e08a5"
+VLLM = "19db33a426774c447505f92e7d3d3a07037a929ccc9591877b03bf91a74e519f"
+OWN = '/containers/json?filters={"name": ["^/?onecc-"]}'
+IMAGE = "/images/onecc/vllm:1/json"
+
+
+@pytest.fixture
+def engine(tmp_path, monkeypatch):
+    """A Docker Engine at a socket of its own, which answers paths with statuses and data, and knows no others."""
+    monkeypatch.setattr(node, "ENGINE_SOCKET", str(tmp_path / "docker.sock"))
+    with contextlib.ExitStack() as stack:
+
+        def start(answers):
+            class Handler(http.server.BaseHTTPRequestHandler):
+                def do_GET(self):
+                    status, data = answers[urllib.parse.unquote_plus(self.path)]
+                    body = data if isinstance(data, bytes) else json.dumps(data).encode()
+                    self.send_response(status)
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+
+                def log_message(self, *args):
+                    """Says nothing."""
+
+            server = stack.enter_context(socketserver.ThreadingUnixStreamServer(node.ENGINE_SOCKET, Handler))
+            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+            stack.callback(server.shutdown)
+
+        yield start
 
 
 @pytest.mark.parametrize(
@@ -181,87 +213,70 @@ OWN = "%s onecc-ray\n%s onecc-vllm" % (RAY, VLLM)
     [
         pytest.param({"other": ""}, "the command docker is not there", id="no-command"),
         pytest.param({"docker": "echo >&2; echo '%s' >&2; exit 1" % NO_DAEMON}, NO_DAEMON, id="no-daemon"),
-        pytest.param({"docker": "exit 1"}, "", id="nothing-said"),
-        # The command of Docker 20.10 tells of it and calls that a success.
-        pytest.param(
-            {"docker": "[ $1 = info ] && echo '{\"ServerErrors\":[]}' || { echo '%s' >&2; false; }" % NO_DAEMON},
-            NO_DAEMON,
-            id="no-daemon-by-info",
-        ),
+        pytest.param({"docker": "exit 1"}, None, id="nothing-said"),
     ],
 )
-def test_read_engine_that_does_not_answer(commands, scripts, error):
-    assert node.read_engine(commands(scripts)) == NO_ENGINE | {"error": error}
+def test_read_engine_that_is_not_there(commands, engine, scripts, error):
+    """What the command says of it is told."""
+    no_socket = "%s: [Errno 2] No such file or directory" % node.ENGINE_SOCKET
+    assert node.read_engine(commands(scripts)) == NO_ENGINE | {"error": no_socket if error is None else error}
 
 
-def docker(info, own=OWN, image="{}"):
-    return shell(
-        {
-            "version --format {{.Server.Version}}": "20.10.24+dfsg1",
-            "info --format {{json .}}": info,
-            "ps --no-trunc --filter name=^onecc- --format {{.ID}} {{.Names}}": own,
-            "image inspect --format {{.Id}} {{json .Config.Env}} onecc/vllm:1": image,
-        }
-    )
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ((500, {"message": "layer does not exist"}), "/info: layer does not exist"),
+        ((200, b"<html>"), "Expecting value: line 1 column 1 (char 0)"),
+    ],
+)
+def test_read_engine_that_does_not_answer(commands, engine, answer, error):
+    engine({"/info": answer})
+    told = node.read_engine(commands({"docker": "echo 28.1.1"}))
+    assert told == NO_ENGINE | {"error": "%s: %s" % (node.ENGINE_SOCKET, error)}
 
 
 RUNC = ["io.containerd.runc.v2", "io.containerd.runtime.v1.linux", "runc"]
-WITH_NVIDIA = (
-    '"runc":{"path":"runc"}',
-    '"nvidia":{"args":[],"path":"nvidia-container-runtime"},"runc":{"path":"runc"}',
-)
 
 
 @pytest.mark.parametrize(
     ("change", "own", "others", "told"),
     [
-        pytest.param(None, "", {}, {"runtimes": RUNC}, id="nothing-of-ours"),
+        pytest.param({}, [], {}, {"runtimes": RUNC}, id="nothing-of-ours"),
         pytest.param(
-            None, OWN, {}, {"runtimes": RUNC, "containers": {"onecc-ray": RAY, "onecc-vllm": VLLM}}, id="ours-run"
-        ),
-        pytest.param(WITH_NVIDIA, "", {}, {"runtimes": [*RUNC[:2], "nvidia", "runc"]}, id="nvidia-runtime"),
-        pytest.param(
-            None, "", {"nvidia-container-runtime-hook": ""}, {"runtimes": RUNC, "gpu_hook": True}, id="nvidia-hook"
+            {}, None, {}, {"runtimes": RUNC, "containers": {"onecc-ray": RAY, "onecc-vllm": VLLM}}, id="ours-run"
         ),
         pytest.param(
-            ('"DockerRootDir":"/var/lib/docker"', '"DockerRootDir":"/mnt/docker"'),
-            "",
-            {},
-            {"runtimes": RUNC, "root": "/mnt/docker"},
-            id="images-elsewhere",
+            {"Runtimes": {"runc": {}, "nvidia": {}}}, [], {}, {"runtimes": ["nvidia", "runc"]}, id="nvidia-runtime"
         ),
-        pytest.param(('"Runtimes":{', '"Runtimes":null,"x":{'), "", {}, {}, id="no-runtimes"),
+        pytest.param(
+            {}, [], {"nvidia-container-runtime-hook": ""}, {"runtimes": RUNC, "gpu_hook": True}, id="nvidia-hook"
+        ),
+        pytest.param(
+            {"DockerRootDir": "/mnt/docker"}, [], {}, {"runtimes": RUNC, "root": "/mnt/docker"}, id="images-elsewhere"
+        ),
+        pytest.param({"Runtimes": None}, [], {}, {}, id="no-runtimes"),
     ],
 )
-def test_read_engine(commands, capture, change, own, others, told):
-    info = capture("node/docker_info.txt")
-    if change:
-        assert change[0] in info
-        info = info.replace(*change)
-    # Its client warns on the other stream.
-    script = "echo 'WARNING: No swap limit support' >&2\n" + docker(info, own)
-    assert node.read_engine(commands({"docker": script, **others})) == NO_ENGINE | {"version": "20.10.24+dfsg1"} | told
+def test_read_engine(commands, capture, engine, change, own, others, told):
+    containers = capture("node/engine_containers.json") if own is None else own
+    engine({"/info": (200, capture("node/engine_info.json") | change), OWN: (200, containers)})
+    assert node.read_engine(commands({"docker": "", **others})) == NO_ENGINE | {"version": "20.10.24+dfsg1"} | told
 
 
-IMAGE_ID = "sha256:f4c1edef0b2d2a1cbd5b8fa11f7df2e4ac40a8cf9a5f8e43c4d7b0cbb18f0a6c"
+IMAGE_ID = "sha256:ed9431d59dbe6210134d86092a274d0ea65df1dfbcda0c6f4e55721894b36a3e"
 CUDA_ENV = ["PATH=/usr/local/cuda/bin:/usr/bin", "NVARCH=x86_64", "CUDA_VERSION=12.9.1", "NV_FLAGS=a=b", "EMPTY"]
 
 
-@pytest.mark.parametrize(
-    ("name", "script", "told"),
-    [
-        pytest.param("onecc/vllm:1", docker("", image=IMAGE_ID + " " + json.dumps(CUDA_ENV)), "12.9.1", id="for-cuda"),
-        pytest.param("onecc/vllm:1", docker("", image=IMAGE_ID + ' ["PATH=/usr/bin"]'), "", id="for-cpu"),
-        pytest.param("onecc/vllm:1", docker("", image=IMAGE_ID + " null"), "", id="no-environment"),
-        pytest.param(
-            "onecc/vllm:1", "echo; echo 'Error: No such image: onecc/vllm:1' >&2; exit 1", None, id="not-there"
-        ),
-        pytest.param("", docker("", image=IMAGE_ID + " null"), None, id="no-name"),
-    ],
-)
-def test_read_image(commands, name, script, told):
-    there = {"image_id": "", "image_cuda": ""} if told is None else {"image_id": IMAGE_ID, "image_cuda": told}
-    assert node.read_image(commands({"docker": script}), name) == there
+@pytest.mark.parametrize(("env", "cuda"), [(CUDA_ENV, "12.9.1"), (["PATH=/usr/bin"], ""), (None, ""), ([], "")])
+def test_read_image(capture, engine, env, cuda):
+    image = capture("node/engine_image.json")
+    engine({IMAGE: (200, image | {"Config": image["Config"] | {"Env": env}})})
+    assert node.read_image("onecc/vllm:1") == {"image_id": IMAGE_ID, "image_cuda": cuda}
+
+
+def test_read_image_that_is_not_there(engine):
+    engine({IMAGE: (404, {"message": "No such image: onecc/vllm:1"})})
+    assert node.read_image("onecc/vllm:1") == node.read_image("") == {"image_id": "", "image_cuda": ""}
 
 
 # What stands in for engine and image where there are no containers.
@@ -547,10 +562,17 @@ NOBODY = 2**22 + 1
 
 
 @pytest.fixture
-def node_commands(commands, capture):
+def node_commands(commands, capture, engine):
     """A node with an H200, Docker and an image; ss tells of this test's own process."""
     listening = 'LISTEN 0 4096 0.0.0.0:6379 0.0.0.0:* users:(("gcs_server",pid=%d,fd=44))' % os.getpid()
-    own = "%s onecc-ray" % pathlib.Path("/proc/self/cgroup").read_text().split()[-1]
+    image = capture("node/engine_image.json")
+    engine(
+        {
+            "/info": (200, capture("node/engine_info.json")),
+            OWN: (200, [{"Names": ["/onecc-ray"], "Id": pathlib.Path("/proc/self/cgroup").read_text().split()[-1]}]),
+            IMAGE: (200, image | {"Config": image["Config"] | {"Env": CUDA_ENV}}),
+        }
+    )
     scripts = {
         "ip": shell(
             {
@@ -562,7 +584,7 @@ def node_commands(commands, capture):
         # A number that no process of the machine with the tests can have.
         "nvidia-smi": shell({"-q -x": capture("node/nvidia_smi_busy.xml").replace("553<", "%d<" % NOBODY)}),
         "dmesg": shell({"--notime": XID}),
-        "docker": docker(capture("node/docker_info.txt"), own, IMAGE_ID + " " + json.dumps(CUDA_ENV)),
+        "docker": "",
     }
     return lambda without=(): commands({name: text for name, text in scripts.items() if name not in without})
 
