@@ -6,6 +6,7 @@
 Each test goes on where the one before it stopped.
 """
 
+import concurrent.futures
 import contextlib
 import os
 import re
@@ -28,88 +29,86 @@ def test_check_mode_on_bare_nodes(lab):
     assert lab.fingerprint() == before
 
 
-@pytest.mark.parametrize(
-    ("head", "words"),
-    [
-        ("", ["exactly one host in the group [head]", "found 0", "Put the node"]),
-        ("node00,node01", ["exactly one host in the group [head]", "found 2 (node00, node01)", "Put the node"]),
-        ("node01", ["expected node01 in one group", "found it in [head] and in [workers]", "take it out"]),
-    ],
-    ids=["no head", "two heads", "head is a worker"],
-)
-def test_wrong_inventory_is_refused(lab, tmp_path, head, words):
+WRONG_HEADS = {
+    "no head": ("", ["exactly one host in the group [head]", "found 0", "Put the node"]),
+    "two heads": (
+        "node00,node01",
+        ["exactly one host in the group [head]", "found 2 (node00, node01)", "Put the node"],
+    ),
+    "head is a worker": (
+        "node01",
+        ["expected node01 in one group", "found it in [head] and in [workers]", "take it out"],
+    ),
+}
+WRONG_SETTINGS = {
+    "too few GPUs": (
+        {"vllm_serve_tensor_parallel_size": 2, "vllm_serve_pipeline_parallel_size": 2},
+        ["node00, node01: expected 4 GPUs", "tensor parallel 2 times pipeline parallel 2", "found 2", "Lower"],
+    ),
+    "no such model": (
+        {"model_download_repo": "nobody/nothing"},
+        ["expected the model 'nobody/nothing'", "found no such model", "Check the spelling"],
+    ),
+    "no such revision": (
+        {"model_download_revision": "v9"},
+        ["expected revision 'v9' of model '%s'" % MODEL, "found no such revision", "Give a branch"],
+    ),
+    "no shared folder": (
+        {"cluster_shared_dir": "/home/ubuntu/nowhere"},
+        ["node00: expected a folder at cluster_shared_dir=/home/ubuntu/nowhere", "found none", "Mount the same"],
+    ),
+    "no such interface": (
+        {"cluster_interface": "eth9"},
+        ["node00: expected an IPv4 address on the interface eth9", "198.18.0.10", "Set cluster_interface"],
+    ),
+    "unset": (
+        {"cluster_shared_dir": ""},
+        ["node00: expected cluster_shared_dir to be an absolute path", "Set cluster_shared_dir to the folder"],
+    ),
+    "layout": (
+        {"vllm_serve_tensor_parallel_size": 2, "vllm_serve_pipeline_parallel_size": 1},
+        ["cannot be served in this layout", "9 attention heads, expected a multiple of 2"],
+    ),
+    "small shm": (
+        {"cluster_container_shm_size": "64M"},
+        ["node00: expected at least 468 MB", "found cluster_container_shm_size 67.1 MB", "(check 'shm')"],
+    ),
+    "copied address": (
+        {"cluster_container_env": {"VLLM_HOST_IP": "198.18.0.10"}},
+        ["node01: expected VLLM_HOST_IP=198.18.0.11", "found VLLM_HOST_IP=198.18.0.10", "(check 'address')"],
+    ),
+    "flag twice": (
+        {"vllm_serve_args": '{"port": 9000}'},
+        ["expected vllm_serve_args without", "found port", "endpoint_port"],
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def refused(lab, tmp_path_factory):
+    """The deployments with mistakes by name, and all that they have changed.
+
+    They only look, and do so side by side: what nodes measure they would measure of each other.
+    """
     before = lab.fingerprint()
-    play = lab.play("deploy", inventory=inventory(tmp_path, head=head))
+    plays = {}
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        for name, (head, _words) in WRONG_HEADS.items():
+            own = inventory(tmp_path_factory.mktemp("wrong"), head=head)
+            plays[name] = pool.submit(lab.play, "deploy", inventory=own, preflight_measure=False)
+        for name, (extra, _words) in WRONG_SETTINGS.items():
+            plays[name] = pool.submit(lab.play, "deploy", preflight_measure=False, **extra)
+    return {name: play.result() for name, play in plays.items()}, before ^ lab.fingerprint()
+
+
+@pytest.mark.parametrize("name", [*WRONG_HEADS, *WRONG_SETTINGS])
+def test_what_is_wrong_is_refused(refused, name):
+    plays, differences = refused
+    play, words = plays[name], (WRONG_HEADS | WRONG_SETTINGS)[name][1]
     assert play.rc != 0
     assert all(word in " ".join(play.text.split()) for word in words), play.text
     assert not play.changed()
-    assert lab.fingerprint() == before
-
-
-@pytest.mark.parametrize(
-    ("extra", "words"),
-    [
-        (
-            {"vllm_serve_tensor_parallel_size": 2, "vllm_serve_pipeline_parallel_size": 2},
-            ["node00, node01: expected 4 GPUs", "tensor parallel 2 times pipeline parallel 2", "found 2", "Lower"],
-        ),
-        (
-            {"model_download_repo": "nobody/nothing"},
-            ["expected the model 'nobody/nothing'", "found no such model", "Check the spelling"],
-        ),
-        (
-            {"model_download_revision": "v9"},
-            ["expected revision 'v9' of model '%s'" % MODEL, "found no such revision", "Give a branch"],
-        ),
-        (
-            {"cluster_shared_dir": "/home/ubuntu/nowhere"},
-            ["node00: expected a folder at cluster_shared_dir=/home/ubuntu/nowhere", "found none", "Mount the same"],
-        ),
-        (
-            {"cluster_interface": "eth9"},
-            ["node00: expected an IPv4 address on the interface eth9", "198.18.0.10", "Set cluster_interface"],
-        ),
-        (
-            {"cluster_shared_dir": ""},
-            ["node00: expected cluster_shared_dir to be an absolute path", "Set cluster_shared_dir to the folder"],
-        ),
-        (
-            {"vllm_serve_tensor_parallel_size": 2, "vllm_serve_pipeline_parallel_size": 1},
-            ["cannot be served in this layout", "9 attention heads, expected a multiple of 2"],
-        ),
-        (
-            {"cluster_container_shm_size": "64M"},
-            ["node00: expected at least 468 MB", "found cluster_container_shm_size 67.1 MB", "(check 'shm')"],
-        ),
-        (
-            {"cluster_container_env": {"VLLM_HOST_IP": "198.18.0.10"}},
-            ["node01: expected VLLM_HOST_IP=198.18.0.11", "found VLLM_HOST_IP=198.18.0.10", "(check 'address')"],
-        ),
-        (
-            {"vllm_serve_args": '{"port": 9000}'},
-            ["expected vllm_serve_args without", "found port", "endpoint_port"],
-        ),
-    ],
-    ids=[
-        "too few GPUs",
-        "no such model",
-        "no such revision",
-        "no shared folder",
-        "no such interface",
-        "unset",
-        "layout",
-        "small shm",
-        "copied address",
-        "flag twice",
-    ],
-)
-def test_wrong_setting_is_refused(lab, extra, words):
-    before = lab.fingerprint()
-    play = lab.play("deploy", **extra)
-    assert play.rc != 0
-    assert all(word in " ".join(play.text.split()) for word in words), play.text
-    assert not play.changed()
-    assert lab.fingerprint() == before
+    assert differences == set()
 
 
 @contextlib.contextmanager
@@ -337,25 +336,23 @@ def test_users_own_directory(lab, tmp_path):
     run("ansible-playbook", "onecc.vllm.verify", "-i", "1cc.ini", folder=user)
 
 
-@pytest.mark.parametrize(
-    ("extra", "limit", "name", "changed"),
-    [
-        ({"vllm_serve_args": {"enforce-eager": True, "max-model-len": 1024}}, 1024, MODEL, {"node00"}),
-        # Both have fetched their share of it.
-        ({"model_download_repo": "lab/another-model"}, 2048, "lab/another-model", {"node00", "node01"}),
-    ],
-    ids=["flags", "model"],
-)
-def test_a_changed_setting_restarts_only_the_engine(lab, extra, limit, name, changed):
-    before = lab.all_containers()
-    play = lab.play("deploy", **extra)
-    assert play.rc == 0, play.why
-    served = lab.client().models.list().data[0]
-    assert (served.id, served.max_model_len) == (name, limit)
+def expect_only_another_engine(lab, before):
+    """Ray stays as it was on every node."""
     after = lab.all_containers()
     assert after["node00"]["onecc-vllm"] != before["node00"]["onecc-vllm"]
     assert [after[node]["onecc-ray"] for node in lab.nodes] == [before[node]["onecc-ray"] for node in lab.nodes]
-    assert set(play.changed()) == changed
+
+
+def test_changed_settings_restart_only_the_engine(lab):
+    before, other = lab.all_containers(), "lab/another-model"
+    flags = {"enforce-eager": True, "max-model-len": 1024}
+    play = lab.play("deploy", model_download_repo=other, vllm_serve_args=flags)
+    assert play.rc == 0, play.why
+    served = lab.client().models.list().data[0]
+    assert (served.id, served.max_model_len) == (other, 1024)
+    expect_only_another_engine(lab, before)
+    # Both have fetched their share of it.
+    assert set(play.changed()) == {"node00", "node01"}
 
 
 def test_a_flag_that_vllm_does_not_know_ends_soon_and_says_so(lab):
@@ -379,8 +376,14 @@ def test_a_flag_that_vllm_does_not_know_ends_soon_and_says_so(lab):
 
 
 def test_the_next_deploy_mends_it(lab):
+    """And brings back the settings from before: the weights are there, and only the head has something to do."""
+    before = lab.all_containers()
     play = lab.play("deploy")
     assert play.rc == 0, play.why
+    assert set(play.changed()) == {"node00"}
+    expect_only_another_engine(lab, before)
+    served = lab.client().models.list().data[0]
+    assert (served.id, served.max_model_len) == (MODEL, 2048)
     assert lab.ask().choices[0].finish_reason == "stop"
     assert "previous" not in lab.on("node00", "docker ps --all; ls /var/lib/onecc")
 

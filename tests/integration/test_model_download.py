@@ -6,6 +6,7 @@
 The hub gives every node the same rate, so that there is a midst.
 """
 
+import concurrent.futures
 import contextlib
 import os
 import re
@@ -140,29 +141,45 @@ def test_two_nodes_share_the_work(lab, hub):
     assert sum(hub.sent().values()) == TOTAL
 
 
-@pytest.mark.parametrize(
-    ("extra", "token", "words"),
-    [
-        ({"model_download_repo": "nobody/nothing"}, None, ["found no such model", "Check the spelling"]),
-        ({"model_download_revision": "v9"}, None, ["revision 'v9' of model 'lab/spread'", "no such revision"]),
-        ({"model_download_repo": GATED}, None, ["its access is restricted, and no token", "HF_TOKEN"]),
-        ({"model_download_repo": GATED}, STRANGER, ["the account of the token has no access", "Ask for access"]),
-        ({}, "hf_expired", ["the hub does not know the token", "Give a token that is valid"]),
-        ({"model_download_endpoint": "http://198.18.0.99"}, None, ["http://198.18.0.99", "found no answer", "network"]),
-        ({"model_download_include": ["*.nothing"]}, None, ["that fit the patterns", "none of its 20 files"]),
-    ],
-    ids=["no repo", "no revision", "gated", "not accepted", "bad token", "unreachable", "patterns"],
-)
-def test_refused_before_the_first_byte(lab, hub, monkeypatch, extra, token, words):
-    if token:
-        monkeypatch.setenv("HF_TOKEN", token)
+REFUSED = {
+    "no repo": ({"model_download_repo": "nobody/nothing"}, ["found no such model", "Check the spelling"]),
+    "no revision": ({"model_download_revision": "v9"}, ["revision 'v9' of model 'lab/spread'", "no such revision"]),
+    "gated": ({"model_download_repo": GATED}, ["its access is restricted, and no token", "HF_TOKEN"]),
+    "not accepted": (
+        {"model_download_repo": GATED, "model_download_token": STRANGER},
+        ["the account of the token has no access", "Ask for access"],
+    ),
+    "bad token": (
+        {"model_download_token": "hf_expired"},
+        ["the hub does not know the token", "Give a token that is valid"],
+    ),
+    "unreachable": (
+        {"model_download_endpoint": "http://198.18.0.99"},
+        ["http://198.18.0.99", "found no answer", "network"],
+    ),
+    "patterns": ({"model_download_include": ["*.nothing"]}, ["that fit the patterns", "none of its 20 files"]),
+}
+
+
+@pytest.fixture(scope="module")
+def refused(models, lab):
+    """The downloads with mistakes by name, side by side, and whether anything was written or sent."""
+    hub = Hub()
+    hub.set()
     before = storage()
-    play = download(lab, **extra)
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        plays = {name: pool.submit(download, lab, **extra) for name, (extra, _words) in REFUSED.items()}
+    return {name: play.result() for name, play in plays.items()}, storage() == before and hub.sent() == {}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_before_the_first_byte(refused, name):
+    plays, untouched = refused
+    play, words = plays[name], REFUSED[name][1]
     assert play.rc != 0
     assert all(word in plain(play) for word in words), play.text
     assert not play.changed()
-    assert storage() == before
-    assert hub.sent() == {}
+    assert untouched
 
 
 @contextlib.contextmanager

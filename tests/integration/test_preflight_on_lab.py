@@ -6,6 +6,7 @@
 import contextlib
 import json
 
+import openai
 import pytest
 
 from lab import ROOT
@@ -34,8 +35,26 @@ def test_healthy_while_it_serves(lab, tmp_path):
     assert {"reach", "storage-rate", "fabric"}.isdisjoint(row["id"] for row in rows)
 
 
+def test_an_operator_stops_the_engine(lab):
+    """It stays so until it is started again, below. Ray stays as it is all the time."""
+    before = lab.all_containers()
+    play = lab.play("stop", "--check")
+    assert play.rc == 0, play.why
+    assert play.changed()
+    assert lab.all_containers() == before
+    for again in (False, True):
+        play = lab.play("stop")
+        assert play.rc == 0, play.why
+        assert bool(play.changed()) is not again
+    assert "false" in lab.on("node00", "docker inspect --format {{.State.Running}} onecc-vllm")
+    assert lab.on("node00", "systemctl is-enabled onecc-vllm", check=False).strip() == "disabled"
+    with pytest.raises(openai.OpenAIError):
+        lab.ask()
+    after = lab.all_containers()
+    assert [after[node]["onecc-ray"] for node in lab.nodes] == [before[node]["onecc-ray"] for node in lab.nodes]
+
+
 def test_healthy_and_measured(lab, tmp_path):
-    lab.on("node00", "systemctl stop onecc-vllm")
     play, rows = preflight(lab, tmp_path)
     lab.note("preflight_s", round(play.seconds, 1))
     assert play.rc == 0, play.why
@@ -150,9 +169,13 @@ def test_a_node_that_does_not_answer(lab, tmp_path):
     assert {row["id"] for row in rows if row["node"] == "node00"} > {"ssh", "engine", "disk"}
 
 
-def test_the_engine_comes_back(lab):
-    lab.on("node00", "systemctl start onecc-vllm")
-    assert lab.ask_until(240).choices[0].finish_reason == "stop"
+def test_an_operator_starts_the_engine(lab):
+    for again in (False, True):
+        play = lab.play("start")
+        assert play.rc == 0, play.why
+        assert bool(play.changed()) is not again
+        assert lab.ask().choices[0].finish_reason == "stop"
+    assert lab.on("node00", "systemctl is-enabled onecc-vllm").strip() == "enabled"
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,13 @@ import shutil
 
 from lab import MODEL, SHARED, inventory, make
 from lab_hub import CACHE
+from outsider import handshakes
+
+MINE = SHARED / "models/mine"
 
 
 def test_third_node(lab):
-    """LAB_NODES=3 and nothing else: one more stage."""
+    """LAB_NODES=3 and nothing else: one more stage. TLS, which Ray had, was a setting of the deployments before."""
     make("lab-up", LAB_NODES="3")
     lab.nodes.append("node02")
     play = lab.play("deploy")
@@ -20,19 +23,29 @@ def test_third_node(lab):
     assert answer.choices[0].finish_reason == "stop"
     assert "pp3" in answer.system_fingerprint
     lab.expect_planned()
+    told = handshakes(lab)
+    assert {case for case, what in told.items() if what == "answered"} == {"6379 plain", "6380 plain"}, told
 
 
-def test_a_node_is_dropped(lab):
-    """Taken out of the inventory and nothing else: its Ray ends by itself, before anybody logs in there."""
-    lab.nodes.pop()
-    play = lab.play("deploy")
+def test_single_node(lab, tmp_path):
+    """No worker at all: the same code with a pipeline of one. And a model that somebody has put there.
+
+    Nodes are taken out of the inventory and nothing else: their Ray ends by itself, before anybody logs in there.
+    """
+    alone = inventory(tmp_path, workers="")
+    shutil.copytree(CACHE / "models" / MODEL, MINE)
+    folder = {"model_download_path": "/home/ubuntu/shared/models/mine", "vllm_serve_model_name": MODEL}
+    play = lab.play("deploy", inventory=alone, **folder)
     assert play.rc == 0, play.why
-    assert "2.0/2.0 GPU (2.0 used of 2.0 reserved in placement groups)" in lab.ray_status()
-    assert "pp2" in lab.ask().system_fingerprint
-    left = lab.on("node02", "docker ps --all --format {{.Status}}; journalctl --no-pager --unit onecc-ray")
-    assert left.startswith("Exited"), left
-    assert "stop: the head" in left
-    lab.nodes.append("node02")
+    assert "1.0/1.0 GPU (1.0 used of 1.0 reserved in placement groups)" in lab.ray_status()
+    answer = lab.ask()
+    assert answer.choices[0].finish_reason == "stop"
+    assert "pp" not in answer.system_fingerprint
+    assert abs(play.result("onecc.vllm.serving_plan")["chosen"]["tokens"] / lab.kv_tokens() - 1) < 0.05
+    for node in lab.nodes[1:]:
+        left = lab.on(node, "docker ps --all --format {{.Status}}; journalctl --no-pager --unit onecc-ray")
+        assert left.startswith("Exited"), left
+        assert "stop: the head" in left
 
 
 def test_teardown(lab):
@@ -60,26 +73,15 @@ def test_teardown(lab):
     assert not again.changed(), again.text
 
 
-def test_single_node(lab, tmp_path):
-    """No worker at all: the same code with a pipeline of one. And a model that somebody has put there."""
-    alone = inventory(tmp_path, workers="")
-    mine = SHARED / "models/mine"
-    shutil.copytree(CACHE / "models" / MODEL, mine)
-    folder = {"model_download_path": "/home/ubuntu/shared/models/mine", "vllm_serve_model_name": MODEL}
-    play = lab.play("deploy", inventory=alone, **folder)
-    assert play.rc == 0, play.why
-    answer = lab.ask()
-    assert answer.choices[0].finish_reason == "stop"
-    assert "pp" not in answer.system_fingerprint
-    assert abs(play.result("onecc.vllm.serving_plan")["chosen"]["tokens"] / lab.kv_tokens() - 1) < 0.05
-    # As the playbook's comment says: from the command line, where every value is text.
+def test_teardown_of_everything(lab, tmp_path):
+    """As the playbook's comment says: from the command line, where every value is text."""
     switches = ["-e cluster_teardown_weights=true", "-e cluster_teardown_images=true"]
-    play = lab.play("teardown", *switches, inventory=alone)
+    play = lab.play("teardown", *switches)
     assert play.rc == 0, play.why
-    assert lab.containers("node00") == {}
-    assert "onecc/vllm" not in lab.on("node00", "docker images")
+    for node in lab.nodes:
+        assert "onecc/vllm" not in lab.on(node, "docker images")
     assert not list(SHARED.glob(".onecc"))
     assert not list(SHARED.glob(".cache/huggingface/hub/models--HuggingFaceTB--*"))
     # What the collection has not brought it does not take away.
-    assert mine.joinpath("config.json").exists()
-    shutil.rmtree(mine.parent)
+    assert MINE.joinpath("config.json").exists()
+    shutil.rmtree(MINE.parent)
