@@ -62,11 +62,12 @@ def test_a_deployment_that_fails_ends_with_its_cause(lab, tmp_path):
 
 
 def test_memory_pressure(lab, tmp_path):
-    """Ray ends processes when the node has too little memory left."""
+    """Ray ends processes when the node has too little memory left. Ray and engine from before come back."""
     extra = {"cluster_container_env": {"VLLM_CPU_KVCACHE_SPACE": 1, "RAY_memory_usage_threshold": "0.01"}}
     play = lab.play("deploy", diagnose_dir=str(tmp_path), preflight_fabric=False, vllm_serve_timeout=120, **extra)
     assert play.rc != 0
     assert play.result("onecc.vllm.diagnosis")["first"]["id"] == "memory", play.why
+    assert "What served before serves again." in play.text
 
 
 def test_the_next_deploy_mends_it(lab):
