@@ -111,32 +111,6 @@ def test_what_is_wrong_is_refused(refused, name):
     assert differences == set()
 
 
-@contextlib.contextmanager
-def unshared(lab):
-    """node01 with another file system where the shared one should be."""
-    lab.on("node01", "mount -t tmpfs none /home/ubuntu/shared")
-    try:
-        yield
-    finally:
-        lab.on("node01", "umount /home/ubuntu/shared")
-
-
-def test_folder_that_is_not_shared_is_refused(lab):
-    with unshared(lab):
-        before = lab.fingerprint()
-        play = lab.play("deploy")
-        assert lab.fingerprint() == before
-    assert play.rc != 0
-    text = " ".join(play.text.split())
-    for words in [
-        "node01: expected in /home/ubuntu/shared the file that the head",
-        "on tmpfs from none",
-        "Mount the same",
-    ]:
-        assert words in text, play.text
-    assert not play.changed()
-
-
 def test_phases_before_the_whole(lab):
     """What is left out is no reason to do the rest again."""
     words = ("deploy", "--skip-tags", "ray,serve,fabric")
@@ -197,6 +171,33 @@ def test_second_deploy_changes_nothing(lab):
     assert lab.all_containers() == before
     assert lab.fingerprint() == fingerprint
     assert lab.on("node00", "docker logs onecc-vllm 2>&1").count("Loading weights took") == loads
+
+
+@contextlib.contextmanager
+def unshared(lab):
+    """node01 with another file system where the shared one should be."""
+    lab.on("node01", "mount -t tmpfs none /home/ubuntu/shared")
+    try:
+        yield
+    finally:
+        lab.on("node01", "umount /home/ubuntu/shared")
+
+
+def test_folder_that_is_not_shared_is_refused(lab):
+    """On a cluster that serves: what was right when it was deployed is no reason to overlook it."""
+    with unshared(lab):
+        before = lab.fingerprint()
+        play = lab.play("deploy")
+        assert lab.fingerprint() == before
+    assert play.rc != 0
+    text = " ".join(play.text.split())
+    for words in [
+        "node01: expected in /home/ubuntu/shared the file that the head",
+        "on tmpfs from none",
+        "Mount the same",
+    ]:
+        assert words in text, play.text
+    assert not play.changed()
 
 
 def test_what_was_changed_by_hand_is_put_right(lab):
