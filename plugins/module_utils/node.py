@@ -92,22 +92,27 @@ def read_shared(path, probe):
 
 
 def ask_engine(path):
-    """What the Docker Engine answers to a GET of a path, as data; None where it has nothing of that name.
+    """What the Docker Engine answers to a GET of a path, as data.
 
-    OSError or ValueError where no engine answers.
+    :raise OSError: if no engine answers, or not with that
     """
-    with contextlib.closing(http.client.HTTPConnection("localhost")) as connection:
-        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.sock.settimeout(ENGINE_TIMEOUT)
-        connection.sock.connect(ENGINE_SOCKET)
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        data = json.loads(answer.read())
-    if answer.status == http.client.NOT_FOUND:
-        return None
-    if answer.status != http.client.OK:
-        raise OSError("%s: %s" % (path, data["message"]))
-    return data
+    try:
+        with contextlib.closing(http.client.HTTPConnection("localhost")) as connection:
+            connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.sock.settimeout(ENGINE_TIMEOUT)
+            connection.sock.connect(ENGINE_SOCKET)
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            body = answer.read().decode("utf-8", "replace")
+        server = answer.getheader("Server", "")
+        # Podman answers at a link of that name, and has no such runtimes.
+        if not server.startswith("Docker/"):
+            raise OSError("expected Docker, found %s" % (server or "another service"))
+        if answer.status != http.client.OK:
+            raise OSError("%s: status %d, %s" % (path, answer.status, first_line(body)))
+        return json.loads(body)
+    except (ValueError, http.client.HTTPException) as error:
+        raise OSError("%s: %r" % (path, error)) from error
 
 
 def read_engine(run):
@@ -117,7 +122,7 @@ def read_engine(run):
         return dict(engine, error="the command docker is not there")
     try:
         info, own = ask_engine("/info"), ask_engine(OWN_CONTAINERS)
-    except (OSError, ValueError, http.client.HTTPException) as error:
+    except OSError as error:
         return dict(engine, error=first_line(run(ENGINE_COMMAND)[2]) or "%s: %s" % (ENGINE_SOCKET, error))
     return dict(
         engine,
@@ -133,9 +138,14 @@ def read_engine(run):
 
 def read_image(name):
     """The ID of an image in the engine, empty if it is not there, and the CUDA that it was made for."""
-    told = ask_engine("/images/%s/json" % urllib.parse.quote(name, safe="/:@")) if name else None
-    if not told:
-        return {"image_id": "", "image_cuda": ""}
+    none = {"image_id": "", "image_cuda": ""}
+    if not name:
+        return none
+    try:
+        told = ask_engine("/images/%s/json" % urllib.parse.quote(name, safe="/:@"))
+    except OSError:
+        # Whoever brings it has the engine say what is wrong with its name, or with the engine.
+        return none
     variables = dict(word.split("=", 1) for word in told["Config"].get("Env") or [] if "=" in word)
     return {"image_id": told["Id"], "image_cuda": variables.get("CUDA_VERSION", "")}
 

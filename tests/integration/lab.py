@@ -122,6 +122,15 @@ class Lab:
         finally:
             self.inside(node, "iptables -w -D INPUT ! -i lo -j DROP; iptables -w -D OUTPUT ! -o lo -j DROP")
 
+    @contextlib.contextmanager
+    def unshared(self, node):
+        """The node with another file system where the shared one should be."""
+        self.on(node, "mount -t tmpfs none /home/ubuntu/shared")
+        try:
+            yield
+        finally:
+            self.on(node, "umount /home/ubuntu/shared")
+
     def inside(self, node, command):
         """Runs a command on a node past its network."""
         words = ["docker", "exec", "onecc-lab-%s" % node, "sh", "-c", command]
@@ -136,6 +145,10 @@ class Lab:
 
     def all_containers(self):
         return {node: self.containers(node) for node in self.nodes}
+
+    def rays(self):
+        """The containers of Ray, in the order of the nodes."""
+        return [self.containers(node)["onecc-ray"] for node in self.nodes]
 
     def processes(self, node):
         """The processes that run on a node without containers: name to ID and time of start."""

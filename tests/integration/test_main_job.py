@@ -7,7 +7,6 @@ Each test goes on where the one before it stopped.
 """
 
 import concurrent.futures
-import contextlib
 import os
 import re
 import subprocess
@@ -173,19 +172,9 @@ def test_second_deploy_changes_nothing(lab):
     assert lab.on("node00", "docker logs onecc-vllm 2>&1").count("Loading weights took") == loads
 
 
-@contextlib.contextmanager
-def unshared(lab):
-    """node01 with another file system where the shared one should be."""
-    lab.on("node01", "mount -t tmpfs none /home/ubuntu/shared")
-    try:
-        yield
-    finally:
-        lab.on("node01", "umount /home/ubuntu/shared")
-
-
 def test_folder_that_is_not_shared_is_refused(lab):
     """On a cluster that serves: what was right when it was deployed is no reason to overlook it."""
-    with unshared(lab):
+    with lab.unshared("node01"):
         before = lab.fingerprint()
         play = lab.play("deploy")
         assert lab.fingerprint() == before
@@ -337,21 +326,15 @@ def test_users_own_directory(lab, tmp_path):
     run("ansible-playbook", "onecc.vllm.verify", "-i", "1cc.ini", folder=user)
 
 
-def expect_only_another_engine(lab, before):
-    """Ray stays as it was on every node."""
-    after = lab.all_containers()
-    assert after["node00"]["onecc-vllm"] != before["node00"]["onecc-vllm"]
-    assert [after[node]["onecc-ray"] for node in lab.nodes] == [before[node]["onecc-ray"] for node in lab.nodes]
-
-
 def test_changed_settings_restart_only_the_engine(lab):
-    before, other = lab.all_containers(), "lab/another-model"
+    other, engine, rays = "lab/another-model", lab.containers("node00")["onecc-vllm"], lab.rays()
     flags = {"enforce-eager": True, "max-model-len": 1024}
     play = lab.play("deploy", model_download_repo=other, vllm_serve_args=flags)
     assert play.rc == 0, play.why
     served = lab.client().models.list().data[0]
     assert (served.id, served.max_model_len) == (other, 1024)
-    expect_only_another_engine(lab, before)
+    assert lab.containers("node00")["onecc-vllm"] != engine
+    assert lab.rays() == rays
     # Both have fetched their share of it.
     assert set(play.changed()) == {"node00", "node01"}
 
@@ -378,11 +361,12 @@ def test_a_flag_that_vllm_does_not_know_ends_soon_and_says_so(lab):
 
 def test_the_next_deploy_mends_it(lab):
     """And brings back the settings from before: the weights are there, and only the head has something to do."""
-    before = lab.all_containers()
+    engine, rays = lab.containers("node00")["onecc-vllm"], lab.rays()
     play = lab.play("deploy")
     assert play.rc == 0, play.why
     assert set(play.changed()) == {"node00"}
-    expect_only_another_engine(lab, before)
+    assert lab.containers("node00")["onecc-vllm"] != engine
+    assert lab.rays() == rays
     served = lab.client().models.list().data[0]
     assert (served.id, served.max_model_len) == (MODEL, 2048)
     assert lab.ask().choices[0].finish_reason == "stop"

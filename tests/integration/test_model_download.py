@@ -167,7 +167,8 @@ def refused(models, lab):
     hub = Hub()
     hub.set()
     before = storage()
-    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+    with pytest.MonkeyPatch.context() as patch, concurrent.futures.ThreadPoolExecutor(3) as pool:
+        patch.delenv("HF_TOKEN", raising=False)
         plays = {name: pool.submit(download, lab, **extra) for name, (extra, _words) in REFUSED.items()}
     return {name: play.result() for name, play in plays.items()}, storage() == before and hub.sent() == {}
 

@@ -36,7 +36,7 @@ def test_healthy_while_it_serves(lab, tmp_path):
 
 
 def test_an_operator_stops_the_engine(lab):
-    """It stays so until it is started again, below. Ray stays as it is all the time."""
+    """It stays so until it is started again, below. Ray stays as it is."""
     before = lab.all_containers()
     play = lab.play("stop", "--check")
     assert play.rc == 0, play.why
@@ -50,8 +50,7 @@ def test_an_operator_stops_the_engine(lab):
     assert lab.on("node00", "systemctl is-enabled onecc-vllm", check=False).strip() == "disabled"
     with pytest.raises(openai.OpenAIError):
         lab.ask()
-    after = lab.all_containers()
-    assert [after[node]["onecc-ray"] for node in lab.nodes] == [before[node]["onecc-ray"] for node in lab.nodes]
+    assert lab.rays() == [before[node]["onecc-ray"] for node in lab.nodes]
 
 
 def test_healthy_and_measured(lab, tmp_path):
@@ -120,6 +119,15 @@ def test_every_fault_has_its_row(lab, tmp_path):
     assert "preflight_skip" in play.text
 
 
+def test_storage_that_is_not_shared(lab, tmp_path):
+    """It is not measured either where it is not the same."""
+    with lab.unshared("node01"):
+        play, rows = preflight(lab, tmp_path, preflight_fabric=False)
+    assert play.rc != 0
+    assert wrong(rows) == {("storage-shared", "node01", "fail")}
+    assert [row["node"] for row in rows if row["id"] == "storage-rate"] == ["node00"]
+
+
 def test_what_is_skipped_does_not_count(lab, tmp_path):
     # As on the command line, where a list is text.
     small = {"cluster_container_shm_size": "64M", "preflight_measure": False, "preflight_fabric": False}
@@ -170,12 +178,14 @@ def test_a_node_that_does_not_answer(lab, tmp_path):
 
 
 def test_an_operator_starts_the_engine(lab):
+    rays = lab.rays()
     for again in (False, True):
         play = lab.play("start")
         assert play.rc == 0, play.why
         assert bool(play.changed()) is not again
         assert lab.ask().choices[0].finish_reason == "stop"
     assert lab.on("node00", "systemctl is-enabled onecc-vllm").strip() == "enabled"
+    assert lab.rays() == rays
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, the onecc.vllm authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cluster that grows, is taken down, and is one node alone."""
+"""A cluster that shrinks to one node, grows, and is taken down."""
 
 import shutil
 
@@ -10,21 +10,6 @@ from lab_hub import CACHE
 from outsider import handshakes
 
 MINE = SHARED / "models/mine"
-
-
-def test_third_node(lab):
-    """LAB_NODES=3 and nothing else: one more stage. TLS, which Ray had, was a setting of the deployments before."""
-    make("lab-up", LAB_NODES="3")
-    lab.nodes.append("node02")
-    play = lab.play("deploy")
-    assert play.rc == 0, play.why
-    assert "3.0/3.0 GPU (3.0 used of 3.0 reserved in placement groups)" in lab.ray_status()
-    answer = lab.ask()
-    assert answer.choices[0].finish_reason == "stop"
-    assert "pp3" in answer.system_fingerprint
-    lab.expect_planned()
-    told = handshakes(lab)
-    assert {case for case, what in told.items() if what == "answered"} == {"6379 plain", "6380 plain"}, told
 
 
 def test_single_node(lab, tmp_path):
@@ -46,6 +31,22 @@ def test_single_node(lab, tmp_path):
         # The head's firewall has closed to them: they reach nothing there any more.
         wait_for(lambda node=node: lab.on(node, "docker ps --all --format {{.Status}}").startswith("Exited"), 180)
         assert "stop: the head" in lab.on(node, "journalctl --no-pager --unit onecc-ray --since -5min")
+
+
+def test_third_node(lab):
+    """LAB_NODES=3 and nothing else: one that was there before, and one that is new."""
+    make("lab-up", LAB_NODES="3")
+    lab.nodes.append("node02")
+    play = lab.play("deploy")
+    assert play.rc == 0, play.why
+    assert "3.0/3.0 GPU (3.0 used of 3.0 reserved in placement groups)" in lab.ray_status()
+    answer = lab.ask()
+    assert answer.choices[0].finish_reason == "stop"
+    assert "pp3" in answer.system_fingerprint
+    lab.expect_planned()
+    # Until two deployments ago Ray had TLS.
+    told = handshakes(lab)
+    assert {case for case, what in told.items() if what == "answered"} == {"6379 plain", "6380 plain"}, told
 
 
 def test_teardown(lab):
@@ -73,7 +74,7 @@ def test_teardown(lab):
     assert not again.changed(), again.text
 
 
-def test_teardown_of_everything(lab, tmp_path):
+def test_teardown_of_everything(lab):
     """As the playbook's comment says: from the command line, where every value is text."""
     switches = ["-e cluster_teardown_weights=true", "-e cluster_teardown_images=true"]
     play = lab.play("teardown", *switches)

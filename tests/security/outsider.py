@@ -32,7 +32,7 @@ def run_on_node(lab, node, program, *words, timeout=300):
 
 
 def handshakes(lab):
-    """How the ports of the head's Ray answer node01, see handshake.py. Without TLS there are no certificates."""
+    """How the ports of the head's Ray answer node01, see handshake.py."""
     program = (HERE / "handshake.py").read_text()
     return json.loads(run_on_node(lab, "node01", program, "198.18.0.10", "/var/lib/onecc/secrets/ray", "6379", "6380"))
 

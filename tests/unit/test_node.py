@@ -188,7 +188,7 @@ def engine(tmp_path, monkeypatch):
     monkeypatch.setattr(node, "ENGINE_SOCKET", str(tmp_path / "docker.sock"))
     with contextlib.ExitStack() as stack:
 
-        def start(answers):
+        def start(answers, server="Docker/20.10.24+dfsg1 (linux)"):
             class Handler(http.server.BaseHTTPRequestHandler):
                 def do_GET(self):
                     status, data = answers[urllib.parse.unquote_plus(self.path)]
@@ -198,12 +198,15 @@ def engine(tmp_path, monkeypatch):
                     self.end_headers()
                     self.wfile.write(body)
 
+                def version_string(self):
+                    return server
+
                 def log_message(self, *args):
                     """Says nothing."""
 
-            server = stack.enter_context(socketserver.ThreadingUnixStreamServer(node.ENGINE_SOCKET, Handler))
-            threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-            stack.callback(server.shutdown)
+            listening = stack.enter_context(socketserver.ThreadingUnixStreamServer(node.ENGINE_SOCKET, Handler))
+            threading.Thread(target=listening.serve_forever, args=(0.01,), daemon=True).start()
+            stack.callback(listening.shutdown)
 
         yield start
 
@@ -225,14 +228,24 @@ def test_read_engine_that_is_not_there(commands, engine, scripts, error):
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        ((500, {"message": "layer does not exist"}), "/info: layer does not exist"),
-        ((200, b"<html>"), "Expecting value: line 1 column 1 (char 0)"),
+        ((500, {"message": "layer does not exist"}), '/info: status 500, {"message": "layer does not exist"}'),
+        ((404, {}), "/info: status 404, {}"),
+        ((200, b"<html>"), "/info: JSONDecodeError('Expecting value: line 1 column 1 (char 0)')"),
     ],
 )
 def test_read_engine_that_does_not_answer(commands, engine, answer, error):
     engine({"/info": answer})
     told = node.read_engine(commands({"docker": "echo 28.1.1"}))
     assert told == NO_ENGINE | {"error": "%s: %s" % (node.ENGINE_SOCKET, error)}
+
+
+@pytest.mark.parametrize(
+    ("server", "found"), [("Libpod/4.3.1 (linux)", "Libpod/4.3.1 (linux)"), ("", "another service")]
+)
+def test_read_engine_that_is_not_docker(commands, capture, engine, server, found):
+    engine({"/info": (200, capture("node/engine_info.json")), OWN: (200, [])}, server)
+    told = node.read_engine(commands({"docker": "echo 4.3.1"}))
+    assert told == NO_ENGINE | {"error": "%s: expected Docker, found %s" % (node.ENGINE_SOCKET, found)}
 
 
 RUNC = ["io.containerd.runc.v2", "io.containerd.runtime.v1.linux", "runc"]
@@ -274,9 +287,15 @@ def test_read_image(capture, engine, env, cuda):
     assert node.read_image("onecc/vllm:1") == {"image_id": IMAGE_ID, "image_cuda": cuda}
 
 
-def test_read_image_that_is_not_there(engine):
-    engine({IMAGE: (404, {"message": "No such image: onecc/vllm:1"})})
+@pytest.mark.parametrize("answer", [(404, {"message": "No such image: onecc/vllm:1"}), (400, {}), (200, b"")])
+def test_read_image_that_is_not_there(engine, answer):
+    engine({IMAGE: answer})
     assert node.read_image("onecc/vllm:1") == node.read_image("") == {"image_id": "", "image_cuda": ""}
+
+
+def test_read_image_without_an_engine(engine):
+    """It may have ended after it was asked for its version."""
+    assert node.read_image("onecc/vllm:1") == {"image_id": "", "image_cuda": ""}
 
 
 # What stands in for engine and image where there are no containers.
