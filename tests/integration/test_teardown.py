@@ -18,7 +18,7 @@ def test_single_node(lab, tmp_path):
     Nodes are taken out of the inventory and nothing else: their Ray ends by itself, before anybody logs in there.
     """
     alone = inventory(tmp_path, workers="")
-    shutil.copytree(CACHE / "models" / MODEL, MINE)
+    shutil.copytree(CACHE / "models" / MODEL, MINE, dirs_exist_ok=True)
     folder = {"model_download_path": "/home/ubuntu/shared/models/mine", "vllm_serve_model_name": MODEL}
     play = lab.play("deploy", inventory=alone, **folder)
     assert play.rc == 0, play.why
