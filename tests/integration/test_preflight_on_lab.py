@@ -178,14 +178,13 @@ def test_a_node_that_does_not_answer(lab, tmp_path):
 
 
 def test_an_operator_starts_the_engine(lab):
-    rays = lab.rays()
+    """Nothing else is changed. Ray's times of start tell nothing: the node that was cut off restarts Ray by itself."""
     for again in (False, True):
         play = lab.play("start")
         assert play.rc == 0, play.why
-        assert bool(play.changed()) is not again
+        assert play.changed() == ({} if again else {"node00": 1})
         assert lab.ask().choices[0].finish_reason == "stop"
     assert lab.on("node00", "systemctl is-enabled onecc-vllm").strip() == "enabled"
-    assert lab.rays() == rays
 
 
 @pytest.mark.parametrize(
