@@ -144,6 +144,7 @@ def test_variables(tmp_path, read_inventory):
     assert read_inventory(path)["_meta"]["hostvars"] == {
         "node00": {
             COMMON: words,
+            "ansible_pipelining": True,
             "address": "10.0.0.10",
             "also": words + " -v",
             "cluster_shared_dir": "/home/ubuntu/shared",
@@ -151,6 +152,7 @@ def test_variables(tmp_path, read_inventory):
         },
         "node01": {
             COMMON: words,
+            "ansible_pipelining": True,
             "address": "10.0.0.11",
             "also": words + " -v",
             "cluster_shared_dir": "/home/ubuntu/shared",
