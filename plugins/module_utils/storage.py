@@ -39,27 +39,21 @@ def open_direct(path):
 
 
 def read_rate(path, seconds):
-    """Reads a file for some seconds, over and over if it is short.
+    """Reads a file once, or for some seconds of it.
 
     :return: bytes per second
     """
     # Page-aligned, as O_DIRECT wants it.
     buffer = mmap.mmap(-1, CHUNK)
     file = open_direct(path)
-    total = offset = 0
+    total, count = 0, CHUNK
     begin = time.monotonic()
     try:
-        while time.monotonic() - begin < seconds:
-            if not offset:
-                # For file systems that know no O_DIRECT.
-                os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-            count = os.preadv(file, [buffer], offset)
-            if count < CHUNK:
-                offset = 0
-                if not count and not total:
-                    break
-            else:
-                offset += count
+        # For file systems that know no O_DIRECT.
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        # What is read short is the end of the file.
+        while count == CHUNK and time.monotonic() - begin < seconds:
+            count = os.preadv(file, [buffer], total)
             total += count
     finally:
         os.close(file)
@@ -86,7 +80,7 @@ def measure(folder, model, seconds):
 
     :param folder: the shared folder, where a file is made when there are no weights yet
     :param model: folder below which weights may lie
-    :param seconds: how long to read; writing takes as long again at most, and what the storage takes to keep it
+    :param seconds: how long to read at most; writing takes as long again at most, and what the storage takes to keep it
     :return: dictionary with rate in bytes per second, and of: what was read
     """
     weights = largest(model) if model else ""
