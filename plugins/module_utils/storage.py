@@ -39,21 +39,27 @@ def open_direct(path):
 
 
 def read_rate(path, seconds):
-    """Reads a file once, or for some seconds of it.
+    """Reads a file for some seconds, over and over if it is short.
 
     :return: bytes per second
     """
     # Page-aligned, as O_DIRECT wants it.
     buffer = mmap.mmap(-1, CHUNK)
     file = open_direct(path)
-    total, count = 0, CHUNK
+    total = offset = 0
     begin = time.monotonic()
     try:
-        # For file systems that know no O_DIRECT.
-        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-        # What is read short is the end of the file.
-        while count == CHUNK and time.monotonic() - begin < seconds:
-            count = os.preadv(file, [buffer], total)
+        while time.monotonic() - begin < seconds:
+            if not offset:
+                # For file systems that know no O_DIRECT.
+                os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+            count = os.preadv(file, [buffer], offset)
+            if count < CHUNK:
+                offset = 0
+                if not count and not total:
+                    break
+            else:
+                offset += count
             total += count
     finally:
         os.close(file)
@@ -80,7 +86,7 @@ def measure(folder, model, seconds):
 
     :param folder: the shared folder, where a file is made when there are no weights yet
     :param model: folder below which weights may lie
-    :param seconds: how long to read at most; writing takes as long again at most, and what the storage takes to keep it
+    :param seconds: how long to read; writing takes as long again at most, and what the storage takes to keep it
     :return: dictionary with rate in bytes per second, and of: what was read
     """
     weights = largest(model) if model else ""

@@ -10,8 +10,8 @@ module: storage_rate
 short_description: Measures how fast a node reads from shared storage
 version_added: 0.1.0
 description:
-  - Reads a file past the node's page cache, for a while or to its end, from the largest of the weights if there are any,
-    else from one of up to 256 MiB that it makes for this and removes.
+  - Reads for a while past the node's page cache, from weights if there are any, else from a file of up to
+    256 MiB that it makes for this and removes.
   - On all nodes at once it measures what a node gets while all load their weights.
   - The storage's own cache may help with a file just made.
 extends_documentation_fragment:
@@ -27,7 +27,7 @@ options:
     description: A folder below which weights may lie, as C(*.safetensors).
     type: path
   seconds:
-    description: How long to read at most, and to write at most.
+    description: How long to read, and at most to write.
     type: float
     default: 1
 """

@@ -165,25 +165,13 @@ def test_open_what_cannot_be_opened(tmp_path, name, number):
     ],
 )
 def test_read_rate(folder, size):
-    """All of it is read once, also the last piece."""
+    """All that was read counts, also the last piece of a file, which is then read again from its beginning."""
     path = sparse(folder / "a", size)
     before, begin = bytes_read(), time.monotonic()
-    rate = storage.read_rate(path, 60)
+    rate = storage.read_rate(path, 0.3)
     took, count = time.monotonic() - begin, bytes_read() - before
-    assert size <= count < size + CHUNK
-    assert took < 60
-    assert rate >= size / took
-
-
-def test_read_rate_for_a_while(folder):
-    """The file's end need not be waited for."""
-    size = 100 << 30
-    path = sparse(folder / "a", size)
-    before, begin = bytes_read(), time.monotonic()
-    rate = storage.read_rate(path, 0.2)
-    took, count = time.monotonic() - begin, bytes_read() - before
-    assert took >= 0.2
-    assert 0 < count < size
+    assert took >= 0.3
+    assert count > size
     assert rate == pytest.approx(count / took, rel=0.5)
 
 
