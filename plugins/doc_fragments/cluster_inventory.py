@@ -22,6 +22,6 @@ notes:
   - The name of the file ends in C(1cc.yml) or C(onecc.yml), such as C(my.onecc.yml); C(.yaml) will do as well.
   - Variables such as C(cluster_shared_dir) and C(model_download_repo) come from a folder C(group_vars) beside the
     file, from O(compose), or from C(-e).
-  - Connections are pipelined (C(ansible_pipelining)), with fewer round trips for every task, unless such a folder says
-    otherwise.
+  - Connections are pipelined, with fewer round trips for every task. Where sudo wants a terminal (C(requiretty)), set
+    C(ansible_pipelining) to false there; what C(ansible.cfg) says does not count.
 """

@@ -139,8 +139,11 @@ def test_deploy(lab):
     # What comes after this takes seconds, and is not watched.
     last = ("the engine is set up, its API starts", "the first completion is awaited", "completions are answered")
     assert re.search("  (%s)\n" % "|".join(last), play.text)
-    assert "is served at %s" % lab.endpoint in play.text
     assert "Gloo over 2 ranks" in play.text
+    # It is the last that is said, with the key.
+    last = play.text.partition("is served at %s" % lab.endpoint)[2]
+    assert "API key, shown this once: %s\n" % lab.key() in last
+    assert not re.search(r"PLAY \[(?!RECAP)", last), last
     lab.expect_planned()
 
 

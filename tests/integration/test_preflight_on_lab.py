@@ -183,7 +183,7 @@ def test_an_operator_starts_the_engine(lab):
         play = lab.play("start")
         assert play.rc == 0, play.why
         assert play.changed() == ({} if again else {"node00": 1})
-        assert lab.ask().choices[0].finish_reason == "stop"
+        assert lab.ask_until(120).choices[0].finish_reason == "stop"
     assert lab.on("node00", "systemctl is-enabled onecc-vllm").strip() == "enabled"
 
 

@@ -173,6 +173,7 @@ def test_rotation(lab):
     play = lab.play("rotate")
     assert play.rc == 0, play.why
     assert lab.key() != key
+    assert "API key, shown this once: %s\n" % lab.key() in play.text
     tokens = {lab.on(node, "cat %s/ray/token" % SECRETS).strip() for node in lab.nodes}
     assert len(tokens) == 1
     assert token not in tokens
