@@ -24,7 +24,7 @@ echo "shared storage"
 together 'file=$(mktemp -p /home/ubuntu/shared)
   timeout 1 dd if=/dev/urandom of="$file" bs=8M count=32 status=none || test $? -eq 124
   sync "$file"
-  timeout 1 dd if="$file" of=/dev/null bs=8M iflag=direct status=none || test $? -eq 124
+  timeout 1 sh -c "while dd if=$file of=/dev/null bs=8M iflag=direct status=none; do :; done" || test $? -eq 124
   rm "$file"' "${nodes[@]}"
 
 echo "tools and firewall"
