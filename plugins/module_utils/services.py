@@ -11,6 +11,7 @@ looks. Nothing else knows which of the two it is on.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob
 import http.client
@@ -66,6 +67,15 @@ DEFINITION = {
     },
 }
 
+# The files that it reads, likewise; and what stands beside one until it has read it.
+UNREAD = ".unread"
+FILES = {
+    "path": {"type": "path", "required": True},
+    "content": {"type": "str", "required": True},
+    "mode": {"type": "str", "default": "0644"},
+    "check": {"type": "list", "elements": "str", "default": []},
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class State:
@@ -109,9 +119,9 @@ def open_services(run, state_dir, tools=""):
 
 
 def read(path):
-    """What is in a file, None if there is none."""
+    """What is in a file, None if there is none. What somebody else has written there may be anything."""
     try:
-        with open(path, encoding="utf-8") as stream:
+        with open(path, encoding="utf-8", errors="replace", newline="") as stream:
             return stream.read()
     except FileNotFoundError:
         return None
@@ -651,6 +661,61 @@ def have(module, manager, name, definition):
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             write(module, path, wanted[path].encode(), mode_of(wanted[path]))
     return changed, diff
+
+
+def have_files(module, files, marked):
+    """Writes the files that a service reads: none of them unless all pass their check.
+
+    :param files: list of dictionaries as FILES describes them
+    :param marked: whether each is marked until taken_up() is called, so that a run that is cut off is made good
+    :return: (paths that change, or have not been taken up, diff)
+    :raises OneccError: when one does not pass
+    """
+    before = {each["path"]: read(each["path"]) for each in files}
+    new = [each for each in files if before[each["path"]] != each["content"]]
+    diff = [
+        {"before": before[path] or "", "after": content, "before_header": path, "after_header": path}
+        for path, content in ((each["path"], each["content"]) for each in new)
+    ]
+    if not module.check_mode:
+        for each in new:
+            check(module, each)
+        for each in new:
+            os.makedirs(os.path.dirname(each["path"]), mode=0o700, exist_ok=True)
+            if marked:
+                write(module, each["path"] + UNREAD, b"", "0600")
+            write(module, each["path"], each["content"].encode(), each["mode"])
+    # Somebody may have opened one to others.
+    rest = [each for each in files if each not in new and os.path.exists(each["path"])]
+    opened = [each["path"] for each in rest if module.set_mode_if_different(each["path"], each["mode"], False)]
+    unread = [each["path"] for each in files if os.path.exists(each["path"] + UNREAD)]
+    return sorted({*(each["path"] for each in new), *opened, *unread}), diff
+
+
+def taken_up(paths):
+    """The service has read its files."""
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path + UNREAD)
+
+
+def check(module, file):
+    """Has the program that will read a file say whether it can.
+
+    :raises OneccError: when it cannot
+    """
+    if not file["check"]:
+        return
+    handle, trial = tempfile.mkstemp(dir=module.tmpdir)
+    with open(handle, "w", encoding="utf-8") as stream:
+        stream.write(file["content"])
+    status, output, errors = module.run_command([word.replace("%s", trial) for word in file["check"]])
+    os.unlink(trial)
+    if status != 0:
+        program, found = file["check"][0], (errors or output).strip().replace(trial, file["path"])
+        raise OneccError(
+            file["path"], "%s to accept it" % program, found or "that it does not", "Correct the settings."
+        )
 
 
 def write(module, path, content, mode):

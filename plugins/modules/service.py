@@ -20,8 +20,9 @@ author:
 options:
   state:
     description:
-      - V(present) has it as O(definition) says and leaves it as it is, running or not.
+      - V(present) has it as O(definition) and O(files) say and leaves it as it is, running or not.
       - V(started) and V(stopped) do nothing if it is so, V(stopped) and V(absent) also if there is no such service.
+        V(started) reloads one that runs when one of O(files) has changed.
       - V(restarted) and V(reloaded) always do it; they start one that does not run.
       - V(absent) stops it and removes it.
     type: str
@@ -30,6 +31,31 @@ options:
   enabled:
     description: Whether it is started after a boot. Left as it is if this is not given.
     type: bool
+  files:
+    description:
+      - Files that it reads, with O(definition). They are written before it is run, none of them unless all pass their
+        check, and left alone where it is removed.
+      - What it could not take up, since the run was cut off, it takes up with the next one.
+    type: list
+    elements: dict
+    suboptions:
+      path:
+        description: Where it is. A folder that is missing is made for its owner alone.
+        type: path
+        required: true
+      content:
+        description: What is in it.
+        type: str
+        required: true
+      mode:
+        description: Its permissions.
+        type: str
+        default: "0644"
+      check:
+        description: A command that fails if the file is wrong; V(%s) in it stands for a trial of the file.
+        type: list
+        elements: str
+        default: []
 attributes:
   check_mode:
     description: Can run in check_mode and return changed status prediction without modifying the target.
@@ -52,6 +78,22 @@ EXAMPLES = r"""
     enabled: true
     tools: /var/lib/onecc/tools-0123456789ab
 
+- name: Have the firewall, with its rules
+  onecc.vllm.service:
+    name: onecc-firewall
+    definition:
+      description: Firewall of the serving cluster
+      kind: once
+      command: [/usr/sbin/nft, --file, /var/lib/onecc/firewall.nft]
+      reload: [/usr/sbin/nft, --file, /var/lib/onecc/firewall.nft]
+    files:
+      - path: /var/lib/onecc/firewall.nft
+        content: "{{ lookup('ansible.builtin.template', 'firewall.nft.j2') }}"
+        mode: "0600"
+        check: [/usr/sbin/nft, --check, --file, "%s"]
+    state: started
+    enabled: true
+
 - name: Stop the engine, also over reboots
   onecc.vllm.service:
     name: onecc-vllm
@@ -65,12 +107,20 @@ before:
   returned: success
   type: str
   sample: active enabled
+described:
+  description: Whether O(definition) has changed, which a service that runs takes up when it is restarted.
+  returned: success
+  type: bool
+  sample: false
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.onecc.vllm.plugins.module_utils import services
 from ansible_collections.onecc.vllm.plugins.module_utils.errors import OneccError
+
+# The states in which it has read its files.
+TAKES_UP = ("started", "restarted", "reloaded")
 
 
 def main():
@@ -84,9 +134,11 @@ def main():
                 "default": "present",
             },
             "enabled": {"type": "bool"},
+            "files": {"type": "list", "elements": "dict", "options": services.FILES},
             "state_dir": {"type": "path", "default": "/var/lib/onecc"},
             "tools": {"type": "path", "default": ""},
         },
+        required_by={"files": ["definition"]},
         supports_check_mode=True,
     )
     try:
@@ -95,27 +147,31 @@ def main():
         module.fail_json(msg=str(error))
 
 
-def have(module, name, definition, state, enabled, state_dir, tools):
+def have(module, name, definition, state, enabled, files, state_dir, tools):
     """Has the service as it was asked for."""
     manager = services.open_services(module.run_command, state_dir, tools)
     found = manager.state(name)
-    told = {"before": str(found) if found.there else "", "diff": []}
-    described = []
+    told = {"before": str(found) if found.there else "", "described": False, "diff": []}
+    described, written = [], []
     if definition and state != "absent":
-        described, told["diff"] = services.have(module, manager, name, definition)
+        written, told["diff"] = services.have_files(module, files or [], state in TAKES_UP)
+        described, diff = services.have(module, manager, name, definition)
+        told.update(described=bool(described), diff=told["diff"] + diff)
     elif not found.there:
         if state in ("stopped", "absent"):
             return dict(told, changed=False)
         remedy = "Run the playbook onecc.vllm.deploy first."
         raise OneccError(services.where(), "the service %s" % name, "no such service", remedy)
-    actions = list(planned(found, state, enabled))
+    actions = list(planned(found, "reloaded" if written and state == "started" and found.running else state, enabled))
     if not module.check_mode:
         # Also after a run that was cut off before this.
         if described or manager.state(name).outdated:
             manager.load()
         for action, words in actions:
             getattr(manager, action)(name, *words)
-    return dict(told, changed=bool(described or actions))
+        if state in TAKES_UP:
+            services.taken_up(written)
+    return dict(told, changed=bool(written or described or actions))
 
 
 def planned(found, state, enabled):

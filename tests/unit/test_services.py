@@ -459,6 +459,57 @@ def test_settings_that_are_wrong_leave_it_alone(node):
     assert node.manager.info("onecc-it")["pid"] == pid
 
 
+def test_files_that_it_reads(node):
+    one, two = (node.folder / "read" / name for name in ("one", "two"))
+    files = [
+        {"path": str(one), "content": "1\n", "mode": "0600", "check": ["/bin/grep", "[0-9]", "%s"]},
+        {"path": str(two), "content": "2\n"},
+    ]
+    asked = {"definition": program(reload=["/bin/cat", str(one)]), "files": files, "state": "started"}
+    told = node.have("onecc-it", check_mode=True, **asked)
+    assert (told["changed"], told["described"], one.parent.exists()) == (True, True, False)
+    told = node.have("onecc-it", **asked)
+    assert [(part["after_header"], part["after"]) for part in told["diff"][:2]] == [
+        (str(one), "1\n"),
+        (str(two), "2\n"),
+    ]
+    assert [path.stat().st_mode & 0o777 for path in (one.parent, one, two)] == [0o700, 0o600, 0o644]
+    until(lambda: "up" in node.log("onecc-it"))
+    assert not node.have("onecc-it", **asked)["changed"]
+    # None of them, unless all are right.
+    files[0]["content"], files[1]["content"] = "one\n", "3\n"
+    told = node.have("onecc-it", **asked)
+    assert told["msg"].startswith("%s: expected /bin/grep to accept it, found" % one)
+    assert (one.read_text(), two.read_text(), "told" in node.log("onecc-it")) == ("1\n", "2\n", False)
+    # Present: whoever asks for it tells it later.
+    files[0]["content"] = "4\n"
+    told = node.have("onecc-it", **{**asked, "state": "present"})
+    assert (told["changed"], told["described"], one.read_text()) == (True, False, "4\n")
+    assert "told" not in node.log("onecc-it")
+    files[0]["content"] = "5\n"
+    told = node.have("onecc-it", **asked)
+    assert (told["changed"], told["described"]) == (True, False)
+    until(lambda: "told" in node.log("onecc-it"))
+    # What it did not take up it is told of again.
+    failing = {"definition": program(reload=["/bin/false"]), "state": "started"}
+    files[1]["content"] = "6\n"
+    assert node.have("onecc-it", **{**asked, **failing})["failed"]
+    assert node.have("onecc-it", check_mode=True, **asked)["changed"]
+    assert node.have("onecc-it", **asked)["changed"]
+    assert not node.have("onecc-it", **asked)["changed"]
+    assert sorted(path.name for path in one.parent.iterdir()) == ["one", "two"]
+    # Somebody has written something else.
+    one.write_bytes(b"5\r\n\xff")
+    assert node.have("onecc-it", **asked)["changed"]
+    assert one.read_bytes() == b"5\n"
+    # Opened by somebody.
+    one.chmod(0o644)
+    assert node.have("onecc-it", check_mode=True, **asked)["changed"]
+    assert node.have("onecc-it", **asked)["changed"]
+    assert one.stat().st_mode & 0o777 == 0o600
+    assert "missing parameter(s) required by 'files': definition" in node.have("onecc-it", files=files)["msg"]
+
+
 def test_one_that_is_not_there(node):
     assert node.have("onecc-it", state="started")["msg"].endswith(
         "expected the service onecc-it, found no such service. Run the playbook onecc.vllm.deploy first."
