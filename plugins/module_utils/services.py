@@ -166,8 +166,10 @@ class Systemd:
             outdated=newer == "yes",
         )
 
-    def enable(self, name, wanted):
-        self.ask("enable" if wanted else "disable", name + ".service")
+    def enable(self, name, wanted, load_follows=False):
+        # Else it reloads all units, as load() does.
+        more = ["--no-reload"] if load_follows else []
+        self.ask("enable" if wanted else "disable", *more, name + ".service")
 
     def start(self, name):
         self.ask("start", name + ".service")
@@ -390,7 +392,7 @@ class Supervisord:
         except OSError:
             return 0
 
-    def enable(self, name, wanted):
+    def enable(self, name, wanted, load_follows=False):
         text = read(self.section_file(name))
         with open(self.section_file(name) + ".new", "w", encoding="utf-8") as stream:
             stream.write(AUTOSTART.sub("autostart=%s" % str(bool(wanted)).lower(), text))

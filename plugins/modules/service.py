@@ -163,15 +163,19 @@ def have(module, name, definition, state, enabled, files, state_dir, tools):
         remedy = "Run the playbook onecc.vllm.deploy first."
         raise OneccError(services.where(), "the service %s" % name, "no such service", remedy)
     actions = list(planned(found, "reloaded" if written and state == "started" and found.running else state, enabled))
+    changed = bool(written or described or actions)
     if not module.check_mode:
         # Also after a run that was cut off before this.
         if described or manager.state(name).outdated:
+            for words in [words for action, words in actions if action == "enable"]:
+                manager.enable(name, *words, load_follows=True)
             manager.load()
+            actions = [each for each in actions if each[0] != "enable"]
         for action, words in actions:
             getattr(manager, action)(name, *words)
         if state in TAKES_UP:
             services.taken_up(written)
-    return dict(told, changed=bool(written or described or actions))
+    return dict(told, changed=changed)
 
 
 def planned(found, state, enabled):

@@ -171,10 +171,11 @@ def install(module, program, settings, name, definition, state_dir, tools):
     state = manager.state(name)
     if not module.check_mode:
         # Not only after a change: an earlier run may have been cut off before this.
-        if described or state.outdated:
-            manager.load()
+        stale = bool(described) or state.outdated
         if not state.enabled:
-            manager.enable(name, True)
+            manager.enable(name, True, load_follows=stale)
+        if stale:
+            manager.load()
         if not state.active:
             manager.start(name)
         elif changed or described or outdated or state.outdated:

@@ -73,7 +73,7 @@ def names(folder):
 
 def test_first_time(node):
     told, asked = node.run(FRESH, {"port": 8002})
-    assert (told["changed"], asked) == (True, [RELOAD, ENABLE, START])
+    assert (told["changed"], asked) == (True, ["enable --no-reload " + UNIT, RELOAD, START])
     assert [part["before"] for part in told["diff"]] == ["", ""]
     assert names(node.state) == ["supervisor-ray.json", "supervisor-ray.pyz"]
     settings = node.state / "supervisor-ray.json"
