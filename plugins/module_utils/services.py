@@ -118,10 +118,13 @@ def open_services(run, state_dir, tools=""):
     return Systemd(run) if has_systemd() and os.geteuid() == 0 else Supervisord(run, state_dir, tools)
 
 
-def read(path):
-    """What is in a file, None if there is none. What somebody else has written there may be anything."""
+def read(path, newline=None):
+    """What is in a file, None if there is none. What somebody else has written there may be anything.
+
+    :param newline: as open() takes it; empty, to see whether a file is the same to the byte
+    """
     try:
-        with open(path, encoding="utf-8", errors="replace", newline="") as stream:
+        with open(path, encoding="utf-8", errors="replace", newline=newline) as stream:
             return stream.read()
     except FileNotFoundError:
         return None
@@ -150,7 +153,11 @@ class Systemd:
     def files(self, name, definition):
         return {self.path(name): unit(name, definition)}
 
-    def load(self):
+    def load(self, name="", enabled=None):
+        """Takes up what is written down now, and before that whether a service is started after a boot."""
+        if enabled is not None:
+            # Else it does what follows as well.
+            self.ask("enable" if enabled else "disable", "--no-reload", name + ".service")
         self.ask("daemon-reload")
 
     def state(self, name):
@@ -166,10 +173,8 @@ class Systemd:
             outdated=newer == "yes",
         )
 
-    def enable(self, name, wanted, load_follows=False):
-        # Else it reloads all units, as load() does.
-        more = ["--no-reload"] if load_follows else []
-        self.ask("enable" if wanted else "disable", *more, name + ".service")
+    def enable(self, name, wanted):
+        self.ask("enable" if wanted else "disable", name + ".service")
 
     def start(self, name):
         self.ask("start", name + ".service")
@@ -361,18 +366,20 @@ class Supervisord:
             if not wait_until(self.runs, bool, STARTING, 0.1)[1]:
                 self.fail("to start", "no answer within %d s" % STARTING)
 
-    def load(self):
+    def load(self, name="", enabled=None):
         """Takes up what is written down now. What another section says of a program that runs counts from its next
-        start on."""
+        start on, and whether a service is started after a boot from the next boot on."""
         self.ensure()
         added, changed, removed = self.call("reloadConfig")[0]
-        for name in removed:
-            self.drop(name)
-        for name in changed:
-            if self.attempt("removeProcessGroup", name, expected=("STILL_RUNNING",)):
-                added.append(name)
-        for name in added:
-            self.attempt("addProcessGroup", name)
+        for other in removed:
+            self.drop(other)
+        for other in changed:
+            if self.attempt("removeProcessGroup", other, expected=("STILL_RUNNING",)):
+                added.append(other)
+        for other in added:
+            self.attempt("addProcessGroup", other)
+        if enabled is not None:
+            self.enable(name, enabled)
 
     def info(self, name):
         """What supervisord knows of a service, None if that is nothing."""
@@ -392,7 +399,7 @@ class Supervisord:
         except OSError:
             return 0
 
-    def enable(self, name, wanted, load_follows=False):
+    def enable(self, name, wanted):
         text = read(self.section_file(name))
         with open(self.section_file(name) + ".new", "w", encoding="utf-8") as stream:
             stream.write(AUTOSTART.sub("autostart=%s" % str(bool(wanted)).lower(), text))
@@ -652,7 +659,7 @@ def have(module, manager, name, definition):
     :return: (paths that change, diff)
     """
     wanted = manager.files(name, definition)
-    before = {path: read(path) for path in wanted}
+    before = {path: read(path, "") for path in wanted}
     changed = [path for path in wanted if before[path] != wanted[path]]
     diff = [
         {"before": before[path] or "", "after": wanted[path], "before_header": path, "after_header": path}
@@ -673,7 +680,7 @@ def have_files(module, files, marked):
     :return: (paths that change, or have not been taken up, diff)
     :raises OneccError: when one does not pass
     """
-    before = {each["path"]: read(each["path"]) for each in files}
+    before = {each["path"]: read(each["path"], "") for each in files}
     new = [each for each in files if before[each["path"]] != each["content"]]
     diff = [
         {"before": before[path] or "", "after": content, "before_header": path, "after_header": path}

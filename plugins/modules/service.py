@@ -167,9 +167,7 @@ def have(module, name, definition, state, enabled, files, state_dir, tools):
     if not module.check_mode:
         # Also after a run that was cut off before this.
         if described or manager.state(name).outdated:
-            for words in [words for action, words in actions if action == "enable"]:
-                manager.enable(name, *words, load_follows=True)
-            manager.load()
+            manager.load(name, *dict(actions).get("enable", ()))
             actions = [each for each in actions if each[0] != "enable"]
         for action, words in actions:
             getattr(manager, action)(name, *words)

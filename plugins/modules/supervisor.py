@@ -171,11 +171,10 @@ def install(module, program, settings, name, definition, state_dir, tools):
     state = manager.state(name)
     if not module.check_mode:
         # Not only after a change: an earlier run may have been cut off before this.
-        stale = bool(described) or state.outdated
-        if not state.enabled:
-            manager.enable(name, True, load_follows=stale)
-        if stale:
-            manager.load()
+        if described or state.outdated:
+            manager.load(name, None if state.enabled else True)
+        elif not state.enabled:
+            manager.enable(name, True)
         if not state.active:
             manager.start(name)
         elif changed or described or outdated or state.outdated:
