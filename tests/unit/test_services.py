@@ -465,7 +465,12 @@ def test_files_that_it_reads(node):
         {"path": str(one), "content": "1\n", "mode": "0600", "check": ["/bin/grep", "[0-9]", "%s"]},
         {"path": str(two), "content": "2\n"},
     ]
-    asked = {"definition": program(reload=["/bin/cat", str(one)]), "files": files, "state": "started"}
+    refusal = node.folder / "refusal"
+    asked = {
+        "definition": program(reload=["/usr/bin/test", "!", "-e", str(refusal)]),
+        "files": files,
+        "state": "started",
+    }
     told = node.have("onecc-it", check_mode=True, **asked)
     assert (told["changed"], told["described"], one.parent.exists()) == (True, True, False)
     told = node.have("onecc-it", **asked)
@@ -491,11 +496,16 @@ def test_files_that_it_reads(node):
     assert (told["changed"], told["described"]) == (True, False)
     until(lambda: "told" in node.log("onecc-it"))
     # What it did not take up it is told of again.
-    failing = {"definition": program(reload=["/bin/false"]), "state": "started"}
+    times = node.log("onecc-it").count("told")
     files[1]["content"] = "6\n"
-    assert node.have("onecc-it", **{**asked, **failing})["failed"]
-    assert node.have("onecc-it", check_mode=True, **asked)["changed"]
+    refusal.touch()
+    assert node.have("onecc-it", **asked)["failed"]
+    assert (two.read_text(), node.log("onecc-it").count("told")) == ("6\n", times)
+    refusal.unlink()
+    told = node.have("onecc-it", check_mode=True, **asked)
+    assert (told["changed"], told["described"], told["diff"]) == (True, False, [])
     assert node.have("onecc-it", **asked)["changed"]
+    until(lambda: node.log("onecc-it").count("told") == times + 1)
     assert not node.have("onecc-it", **asked)["changed"]
     assert sorted(path.name for path in one.parent.iterdir()) == ["one", "two"]
     # Somebody has written something else.
